@@ -1,0 +1,33 @@
+internal import CCrypto
+
+/// SHA-2 through the system's libcrypto.
+package enum Digest {
+    /// The SHA-256 of `bytes` as 64 lower-case hexadecimal digits.
+    package static func sha256(_ bytes: some Sequence<UInt8>) -> String {
+        hex(digest(bytes, EVP_sha256()))
+    }
+
+    package static func sha256(_ text: String) -> String { sha256(text.utf8) }
+
+    /// The 64 bytes of the SHA-512 of `bytes`.
+    package static func sha512(_ bytes: some Sequence<UInt8>) -> [UInt8] {
+        digest(bytes, EVP_sha512())
+    }
+
+    package static func hex(_ bytes: some Sequence<UInt8>) -> String {
+        String(decoding: bytes.flatMap { [hexDigit($0 >> 4), hexDigit($0 & 15)] }, as: UTF8.self)
+    }
+
+    private static func digest(_ bytes: some Sequence<UInt8>, _ algorithm: OpaquePointer?) -> [UInt8] {
+        bytes.withContiguousStorageIfAvailable { digest($0, algorithm) }
+            ?? Array(bytes).withUnsafeBufferPointer { digest($0, algorithm) }
+    }
+
+    private static func digest(_ bytes: UnsafeBufferPointer<UInt8>, _ algorithm: OpaquePointer?) -> [UInt8] {
+        var output = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var length: UInt32 = 0
+        let status = EVP_Digest(bytes.baseAddress, bytes.count, &output, &length, algorithm, nil)
+        precondition(status == 1, "libcrypto refused to hash \(bytes.count) bytes")
+        return Array(output.prefix(Int(length)))
+    }
+}

@@ -1,0 +1,77 @@
+package import Chat
+
+/// A benchmark as its folder under `benchmarks/` defines it.
+package struct Benchmark: Hashable, Sendable {
+    /// One file of upstream's, pinned: where it comes from and what it must hash to.
+    package struct DataFile: Hashable, Sendable {
+        package enum Role: String, Sendable, CaseIterable {
+            case prompts
+            case difficulty = "instruction_difficulty"
+            case gamed = "gamed_annotations"
+            case template = "judge_template"
+            case judgeConfiguration = "judge_configuration"
+        }
+
+        package var role: Role
+        package var name: String
+        package var url: String
+        package var sha256: String
+        package var licence: String
+    }
+
+    package var id: String
+    package var title: String
+    package var baseline: String
+    package var judge: String
+    package var files: [DataFile]
+    package var decoding: Decoding
+    package var maxTokens: Int
+
+    /// Reads `benchmarks/<name>/benchmark.yaml`.
+    package init(folder: String) throws(EvaluationError) {
+        var fields = try Fields(yamlFile: folder + "/benchmark.yaml")
+        id = try fields.requiredString("id")
+        title = try fields.requiredString("title")
+        baseline = try fields.requiredString("baseline")
+        judge = try fields.requiredString("judge")
+        var generation = try fields.required("generation", try fields.object("generation"))
+        decoding = try DecodingDefinition.read(&generation)
+        maxTokens = try generation.required("max_tokens", try generation.integer("max_tokens"))
+        try generation.refuseUnknown()
+        files = []
+        for var file in try fields.objects("files") { files.append(try DataFile(&file)) }
+        try fields.refuseUnknown()
+    }
+
+    package func file(_ role: DataFile.Role) -> DataFile? { files.first { $0.role == role } }
+}
+
+extension Benchmark.DataFile {
+    fileprivate init(_ fields: inout Fields) throws(EvaluationError) {
+        let roleName = try fields.requiredString("role")
+        guard let role = Role(rawValue: roleName) else {
+            let known = Role.allCases.map(\.rawValue).joined(separator: ", ")
+            throw fields.unusable("role", "\"\(roleName)\" is unknown; known are \(known)")
+        }
+        self.role = role
+        name = try fields.requiredString("name")
+        url = try fields.requiredString("url")
+        sha256 = try fields.requiredString("sha256")
+        licence = try fields.requiredString("licence")
+        if sha256.utf8.count != 64 { throw fields.unusable("sha256", "should be 64 hexadecimal digits") }
+        if name.contains("/") || name.hasPrefix(".") { throw fields.unusable("name", "should be a plain file name") }
+        try fields.refuseUnknown()
+    }
+}
+
+/// `temperature`, `top_p`, `top_k`, `min_p` in a definition file.
+enum DecodingDefinition {
+    static func read(_ fields: inout Fields) throws(EvaluationError) -> Decoding {
+        let temperature = try fields.required("temperature", try fields.number("temperature"))
+        let topP = try fields.number("top_p")
+        let topK = try fields.integer("top_k")
+        let minP = try fields.number("min_p")
+        if temperature == 0 { return .greedy }
+        return .sampling(temperature: temperature, topK: topK, topP: topP, minP: minP)
+    }
+}

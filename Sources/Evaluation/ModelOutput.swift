@@ -1,0 +1,103 @@
+package import Chat
+
+/// What a model wrote for one prompt.
+package struct ModelOutput: Hashable, Sendable {
+    package var prompt: Prompt
+    package var output: String
+    package var generator: String
+
+    package init(prompt: Prompt, output: String, generator: String) {
+        self.prompt = prompt
+        self.output = output
+        self.generator = generator
+    }
+
+    /// In Unicode scalars, as upstream counts: neither graphemes nor UTF-16 units.
+    package var length: Int {
+        var text = output
+        return text.withUTF8 { utf8 in
+            var continuations = 0
+            for byte in utf8 { continuations &+= byte & 0xC0 == 0x80 ? 1 : 0 }
+            return utf8.count - continuations
+        }
+    }
+}
+
+/// A model's outputs in the order of their file, at most one a prompt.
+package struct ModelOutputs: Hashable, Sendable {
+    package var name: String
+    package var outputs: [ModelOutput]
+    package var sha256: String
+    private var places: [Int: Int]
+
+    package init(name: String, outputs: [ModelOutput], sha256: String) {
+        self.name = name
+        self.outputs = outputs
+        self.sha256 = sha256
+        places = Dictionary(uniqueKeysWithValues: outputs.enumerated().map { ($1.prompt.index, $0) })
+    }
+
+    /// Reads alpaca_eval's `model_outputs.json`. Records may stand in any order; a prompt may lack one.
+    ///
+    /// - Parameter name: what the board calls the model; nil takes the file's `generator`.
+    /// - Throws: `badData` naming the record: wrong fields, an instruction that is no prompt of the set, two outputs for one
+    ///   prompt, several generators and no name.
+    package init(bytes: [UInt8], path: String, prompts: PromptSet, name: String?) throws(EvaluationError) {
+        let records = try Records.read(bytes, path: path, asked: "The model's outputs")
+        var outputs: [ModelOutput] = []
+        var seen: [Int: Int] = [:]
+        var strangers = 0
+        var firstStranger: Int?
+        for (index, record) in records.enumerated() {
+            let instruction = try Records.string("instruction", of: record, index, path)
+            let output = try Records.string("output", of: record, index, path)
+            guard let place = prompts.index(of: instruction) else {
+                strangers += 1
+                firstStranger = firstStranger ?? index
+                continue
+            }
+            if let earlier = seen[place] {
+                throw .badData(
+                    "\(path), record \(index): the prompt already has an output in record \(earlier). Keep one of the two.")
+            }
+            seen[place] = index
+            let generator = record["generator"]?.string ?? name ?? "Current model"
+            outputs.append(ModelOutput(prompt: prompts.prompts[place], output: output, generator: generator))
+        }
+        if outputs.isEmpty {
+            throw .badData(
+                "\(path) answers none of the \(prompts.prompts.count) prompts (\(records.count) records). It belongs to another "
+                    + "prompt set: name that one with --prompts.")
+        }
+        if let firstStranger {
+            throw .badData(
+                "\(path), record \(firstStranger): its instruction is none of the \(prompts.prompts.count) prompts "
+                    + "(\(strangers) such records). Remove them, or name the prompt set they belong to with --prompts.")
+        }
+        let generators = Set(outputs.map(\.generator))
+        guard let name = name ?? (generators.count == 1 ? generators.first : nil) else {
+            throw .badData("\(path) holds outputs of \(generators.count) generators. Say which model this is with --name.")
+        }
+        self.init(name: name, outputs: outputs, sha256: Digest.sha256(bytes))
+    }
+
+    package subscript(prompt: Prompt) -> ModelOutput? { places[prompt.index].map { outputs[$0] } }
+
+    /// Upstream truncates the mean length over the file's records.
+    package var averageLength: Int {
+        outputs.isEmpty ? 0 : outputs.reduce(0) { $0 + $1.length } / outputs.count
+    }
+
+    /// alpaca_eval's `model_outputs.json`.
+    package var json: JSONValue {
+        .array(
+            outputs.map { output in
+                var record = JSONObject()
+                if let dataset = output.prompt.dataset { record["dataset"] = .string(dataset) }
+                record["instruction"] = .string(output.prompt.instruction)
+                record["output"] = .string(output.output)
+                record["generator"] = .string(output.generator)
+                return .object(record)
+            })
+    }
+}

@@ -1,0 +1,68 @@
+internal import Chat
+
+/// A file of annotations that someone published, replayed as a judge.
+///
+/// The rows keep the order of the file: upstream's length control takes the difficulty by row (see `DifficultyRule`).
+package struct PublishedAnnotations: Hashable, Sendable {
+    package struct Row: Hashable, Sendable {
+        package var instruction: String
+        package var dataset: String?
+        package var baselineOutput: String
+        package var baselineGenerator: String
+        package var modelOutput: String
+        package var modelGenerator: String
+        package var annotator: String
+        package var verdict: Verdict
+    }
+
+    package var rows: [Row]
+    package var sha256: String
+
+    /// Reads alpaca_eval's `annotations.json`, of any version.
+    ///
+    /// - Throws: `badData` naming the record: wrong fields, or a preference that is neither 0 (a tie of old files), 1...2 nor
+    ///   null. Upstream leaves such a value out of the win rate and feeds it to the length control all the same.
+    package init(bytes: [UInt8], path: String) throws(EvaluationError) {
+        rows = []
+        sha256 = Digest.sha256(bytes)
+        for (index, record) in try Records.read(bytes, path: path, asked: "The annotations").enumerated() {
+            rows.append(try Row(record, index, path))
+        }
+        if rows.isEmpty { throw .badData("\(path) holds no annotations: an empty list.") }
+    }
+
+    /// The annotator of every row, or a list of them.
+    package var annotator: String { Set(rows.map(\.annotator)).sorted().joined(separator: "+") }
+}
+
+extension PublishedAnnotations.Row {
+    fileprivate init(_ record: JSONValue, _ index: Int, _ path: String) throws(EvaluationError) {
+        instruction = try Records.string("instruction", of: record, index, path)
+        dataset = record["dataset"]?.string
+        baselineOutput = try Records.string("output_1", of: record, index, path)
+        baselineGenerator = try Records.string("generator_1", of: record, index, path)
+        modelOutput = try Records.string("output_2", of: record, index, path)
+        modelGenerator = try Records.string("generator_2", of: record, index, path)
+        annotator = record["annotator"]?.string ?? "unknown"
+        switch record["preference"] {
+        case nil, .null?: verdict = .missing(Self.reason(record["missing_reason"]))
+        case let value?:
+            guard let number = value.number, number == 0 || (1...2).contains(number) else {
+                throw .badData(
+                    "\(path), record \(index): preference should be 1 (baseline) to 2 (model), 0 for a tie or null for none, but "
+                        + "is \(value.number.map { "\($0)" } ?? value.kind). Repair the record or set it to null.")
+            }
+            verdict = .preference(number == 0 ? 0.5 : number - 1, weight: 1)
+        }
+    }
+
+    private static func reason(_ value: JSONValue?) -> Verdict.Reason {
+        let detail = value?["detail"]?.string ?? "the published annotation is null"
+        switch value?["kind"]?.string {
+        case "refused": return .refused(detail)
+        case "failed": return .failed(detail)
+        case "no_output": return .noOutput
+        default: return .unparsable(detail)
+        }
+    }
+}

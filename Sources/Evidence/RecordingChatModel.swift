@@ -1,0 +1,63 @@
+package import Chat
+
+/// A model whose every answer is evidence: what the store has is never asked again.
+package struct RecordingChatModel: ChatModel {
+    private let base: any ChatModel
+    private let store: EvidenceStore
+    private let spending: Spending?
+
+    /// - Parameter spending: counts what the calls cost, and stops before a limit; nil where no price is known.
+    package init(_ base: any ChatModel, store: EvidenceStore, spending: Spending? = nil) {
+        self.base = base
+        self.store = store
+        self.spending = spending
+    }
+
+    package var name: String { base.name }
+    package var fingerprint: String { base.fingerprint }
+
+    /// More than the base takes at once, so that intents are on the disk before a connection is free.
+    package var maxConcurrentRequests: Int { base.maxConcurrentRequests * 3 }
+
+    package func complete(_ request: ChatRequest) async throws -> Completion {
+        let text = request.canonicalText(modelFingerprint: base.fingerprint)
+        let key = Digest.sha256(text)
+        if let recorded = try await store.completion(forKey: key) { return recorded }
+        let reservation = try await spending?.reserve(for: request)
+        do {
+            try await store.recordIntent(key: key, request: text, model: base.fingerprint)
+            let completion = try await base.complete(request)
+            try await store.recordReply(key: key, completion: completion)
+            if let reservation { await spending?.settle(reservation, usage: completion.usage) }
+            return completion
+        } catch {
+            if let reservation { await spending?.release(reservation) }
+            if let failure = error as? ModelFailure {
+                try await store.recordFailure(key: key, reason: failure.description)
+            }
+            throw error
+        }
+    }
+}
+
+/// Evidence alone answers: no network, no cost.
+package struct ReplayChatModel: ChatModel {
+    package let name: String
+    package let fingerprint: String
+    package let maxConcurrentRequests = 16
+    private let store: EvidenceStore
+
+    /// - Parameter fingerprint: of the model whose recorded answers are replayed.
+    package init(name: String, fingerprint: String, store: EvidenceStore) {
+        self.name = name
+        self.fingerprint = fingerprint
+        self.store = store
+    }
+
+    package func complete(_ request: ChatRequest) async throws -> Completion {
+        if let recorded = try await store.completion(forKey: request.key(modelFingerprint: fingerprint)) { return recorded }
+        throw ModelFailure.notRecorded(
+            "\(store.path) holds no answer of \(fingerprint) to one of the requests. Run without --offline (or replay:) to ask "
+                + "for it, or import the evidence that has it.")
+    }
+}

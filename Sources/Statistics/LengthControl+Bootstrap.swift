@@ -1,0 +1,106 @@
+extension LengthControl {
+    /// The uncertainty of the win rate, in percent: `resamples` times, prompts are redrawn and the regression refitted.
+    ///
+    /// Rows with a missing preference are redrawn too. The standard deviation of the length differences is that of the
+    /// resample, the gamed rows are constants, C stays the fit's, and the refit is converged: liblinear's early stop
+    /// would add noise that is none of the data's.
+    ///
+    /// - Throws: `LengthControlError` where `fit` would.
+    package func bootstrap(
+        _ rows: [LengthControlRow], fit: LengthControlFit, resamples: Int, seed: UInt64
+    ) throws -> Interval {
+        precondition(resamples > 1, "\(resamples) resamples have no spread")
+        let refit = Refit(
+            loss: LogisticLoss(
+                (gamedRows + (try modelRows(rows, keepingMissing: true))).map(\.withoutNegativeWeights)),
+            lengthDifference: lanes(rows.map(\.lengthDifference)),
+            difficulty: lanes(rows.map(\.difficulty)),
+            count: rows.count,
+            regression: LogisticRegression(inverseRegularization: fit.inverseRegularization, columns: design.columns),
+            start: coefficients(of: fit))
+        let estimates = concurrentMap(resamples) { i in
+            refit.winRate(drawnBy: SeededGenerator(seed: seed, stream: UInt64(i)))
+        }
+        return Interval(
+            value: fit.winRate, estimates: estimates,
+            method: "percentile bootstrap over prompts, refitted at the chosen C")
+    }
+}
+
+/// What every resample starts from; the columns hold all rows, those without a preference included.
+private struct Refit: Sendable {
+    let loss: LogisticLoss
+    let lengthDifference: [Lanes]
+    let difficulty: [Lanes]
+    let count: Int
+    let regression: LogisticRegression
+    let start: Coefficients
+
+    /// In percent; nil if a resample has no preference or no difference in length, or its fit does not converge.
+    func winRate(drawnBy generator: SeededGenerator) -> Double? {
+        let draws = draws(by: generator)
+        guard let deviation = deviation(draws) else { return nil }
+        var resampled = loss
+        resampled.model.resample(draws, lengthTerms: lengthDifference, dividedBy: deviation)
+        guard resampled.model.totalWeight > 0,
+            let beta = regression.minimize(resampled, from: start)
+        else { return nil }
+        return 100 * meanPrediction(beta, draws)
+    }
+
+    /// How often each row is drawn.
+    private func draws(by generator: SeededGenerator) -> [Lanes] {
+        var generator = generator
+        var draws = [Lanes](repeating: Lanes(), count: difficulty.count)
+        for _ in 0..<count {
+            let row = generator.index(below: count)
+            draws[row / Lanes.scalarCount][row % Lanes.scalarCount] += 1
+        }
+        return draws
+    }
+
+    /// Sample deviation of the drawn length differences; nil if all of them are 0.
+    private func deviation(_ draws: [Lanes]) -> Double? {
+        var sum = Lanes()
+        var squares = Lanes()
+        for i in draws.indices { sum += draws[i] * lengthDifference[i] }
+        let mean = sum.sum() / Double(count)
+        for i in draws.indices {
+            let distance = lengthDifference[i] - mean
+            squares += draws[i] * distance * distance
+        }
+        guard squares.sum() > 0 || mean != 0 else { return nil }
+        return (squares.sum() / Double(count - 1)).squareRoot()
+    }
+
+    private func meanPrediction(_ beta: Coefficients, _ draws: [Lanes]) -> Double {
+        var sum = Lanes()
+        for i in draws.indices {
+            sum += draws[i] / (1 + Lanes.exp(-(beta[1] * difficulty[i] + beta[2])))
+        }
+        return sum.sum() / Double(count)
+    }
+}
+
+extension RowBlock {
+    /// Counts each row as often as it was drawn, with length terms on the resample's own scale.
+    fileprivate mutating func resample(_ draws: [Lanes], lengthTerms differences: [Lanes], dividedBy deviation: Double)
+    {
+        // Equal differences make every drawn term ±1, as in the fit; rows not drawn must not become 0 / 0.
+        let divisor = max(deviation, .leastNormalMagnitude)
+        for i in draws.indices {
+            length[i] = Lanes.tanh(differences[i] / divisor)
+            weight[i] *= draws[i]
+            positive[i] *= draws[i]
+        }
+    }
+}
+
+/// The last vector is filled up with 0.
+private func lanes(_ values: [Double]) -> [Lanes] {
+    stride(from: 0, to: values.count, by: Lanes.scalarCount).map { start in
+        var lanes = Lanes()
+        for i in start..<min(start + Lanes.scalarCount, values.count) { lanes[i - start] = values[i] }
+        return lanes
+    }
+}

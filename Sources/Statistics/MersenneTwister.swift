@@ -1,0 +1,110 @@
+/// The MT19937 generator, seeded and drawn from as CPython, NumPy's `RandomState` and liblinear do.
+///
+/// It is here to repeat the random choices of other programs; for choices of our own use ``SeededGenerator``.
+/// Matsumoto and Nishimura 1998, https://doi.org/10.1145/272991.272995.
+package struct MersenneTwister: RandomNumberGenerator, Sendable {
+    private var state: [UInt32]
+    private var position = MersenneTwister.size
+
+    private static let size = 624
+    private static let shift = 397
+
+    /// Seeds as `std::mt19937(seed)` and `numpy.random.RandomState(seed)` do.
+    package init(seed: UInt32) {
+        state = [UInt32](repeating: seed, count: Self.size)
+        for i in 1..<Self.size {
+            state[i] = 1_812_433_253 &* (state[i - 1] ^ (state[i - 1] >> 30)) &+ UInt32(i)
+        }
+    }
+
+    /// Seeds as CPython's `random.seed(n)` does, where `bytes` are the integer n, most significant byte first.
+    ///
+    /// For `random.seed(text)` (version 2) the bytes are the UTF-8 of the text followed by its SHA-512.
+    package init(pythonSeed bytes: [UInt8]) {
+        self.init(key: Self.words(ofBigEndian: bytes))
+    }
+
+    /// `init_by_array` of the reference implementation.
+    private init(key: [UInt32]) {
+        self.init(seed: 19_650_218)
+        var i = 1
+        for k in 0..<max(Self.size, key.count) {
+            let j = k % key.count
+            state[i] = (state[i] ^ (1_664_525 &* mixed(before: i))) &+ key[j] &+ UInt32(j)
+            advance(&i)
+        }
+        for _ in 1..<Self.size {
+            state[i] = (state[i] ^ (1_566_083_941 &* mixed(before: i))) &- UInt32(i)
+            advance(&i)
+        }
+        state[0] = 0x8000_0000
+    }
+
+    /// The next 32 bits.
+    package mutating func nextUInt32() -> UInt32 {
+        if position == Self.size { twist() }
+        var y = state[position]
+        position += 1
+        y ^= y >> 11
+        y ^= (y << 7) & 0x9D2C_5680
+        y ^= (y << 15) & 0xEFC6_0000
+        return y ^ (y >> 18)
+    }
+
+    /// The next 64 bits, the less significant word drawn first, as CPython's `getrandbits(64)`.
+    package mutating func next() -> UInt64 {
+        let low = UInt64(nextUInt32())
+        return UInt64(nextUInt32()) << 32 | low
+    }
+
+    /// A number in 0..<1 with 53 random bits, as CPython's `random()`.
+    package mutating func uniform() -> Double {
+        let high = Double(nextUInt32() >> 5)
+        let low = Double(nextUInt32() >> 6)
+        return (high * 67_108_864 + low) / 9_007_199_254_740_992
+    }
+
+    /// A number in 0..<n, as scikit-learn's liblinear draws it (Lemire 2019, https://arxiv.org/abs/1805.10941).
+    package mutating func bounded(_ n: UInt32) -> UInt32 {
+        precondition(n > 0, "a draw below \(n) has no value")
+        var product = UInt64(nextUInt32()) * UInt64(n)
+        if UInt32(truncatingIfNeeded: product) < n {
+            let threshold = (0 &- n) % n
+            while UInt32(truncatingIfNeeded: product) < threshold {
+                product = UInt64(nextUInt32()) * UInt64(n)
+            }
+        }
+        return UInt32(product >> 32)
+    }
+
+    private mutating func twist() {
+        for i in 0..<Self.size {
+            let y = (state[i] & 0x8000_0000) | (state[(i + 1) % Self.size] & 0x7FFF_FFFF)
+            let other = state[(i + Self.shift) % Self.size]
+            state[i] = other ^ (y >> 1) ^ (y & 1 == 0 ? 0 : 0x9908_B0DF)
+        }
+        position = 0
+    }
+
+    private func mixed(before i: Int) -> UInt32 {
+        state[i - 1] ^ (state[i - 1] >> 30)
+    }
+
+    private mutating func advance(_ i: inout Int) {
+        i += 1
+        if i == Self.size {
+            state[0] = state[Self.size - 1]
+            i = 1
+        }
+    }
+
+    /// 32-bit words, least significant first, without leading zeros (but one word for zero itself).
+    private static func words(ofBigEndian bytes: [UInt8]) -> [UInt32] {
+        var words: [UInt32] = []
+        for (i, byte) in bytes.drop(while: { $0 == 0 }).reversed().enumerated() {
+            if i % 4 == 0 { words.append(0) }
+            words[i / 4] |= UInt32(byte) << (8 * UInt32(i % 4))
+        }
+        return words.isEmpty ? [0] : words
+    }
+}

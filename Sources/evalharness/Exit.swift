@@ -1,0 +1,57 @@
+import Chat
+import Endpoints
+import Evaluation
+import Evidence
+
+/// An error as the shell sees it: one sentence, and the code that INTERFACE promises for its kind.
+struct Exit {
+    /// Nil for what the argument parser explains and codes itself.
+    let code: Int32?
+    let sentence: String
+
+    init(_ error: any Error) {
+        sentence = "\(error)"
+        code =
+            switch error {
+            case let error as EvaluationError: Exit.code(error)
+            case let error as EvidenceError: Exit.code(error)
+            case let error as ModelFailure: Exit.code(error)
+            case is DownloadError: 69
+            case is ModelSourceError: 64
+            case is Interrupted: Interruption.shared.exitCode
+            case is CancellationError: Interruption.shared.exitCode
+            default: nil
+            }
+    }
+
+    private static func code(_ error: EvaluationError) -> Int32 {
+        switch error {
+        case .badData: 65
+        case .missingInput: 66
+        case .configuration: 78
+        case .integrity: 3
+        case .cannotCreate: 73
+        case .inputOutput: 74
+        case .busy: 75
+        }
+    }
+
+    private static func code(_ error: EvidenceError) -> Int32 {
+        switch error {
+        case .notEvidence, .damaged: 65
+        case .newer: 78
+        case .diskFull, .failed: 74
+        case .cannotOpen: 73
+        }
+    }
+
+    private static func code(_ error: ModelFailure) -> Int32 {
+        switch error {
+        case .requestFailed, .providerRefuses: 69
+        case .credentials: 77
+        case .notRecorded: 66
+        case .spendLimit: 75
+        case .unsupported: 78
+        }
+    }
+}

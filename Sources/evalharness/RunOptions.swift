@@ -1,0 +1,183 @@
+import ArgumentParser
+import Chat
+import Evaluation
+import Statistics
+
+/// The flags that a benchmark's commands share, by the names that the field uses.
+struct RunOptions: ParsableArguments {
+    @Argument(help: "The benchmark: a folder under benchmarks/ (alpacaeval).")
+    var benchmark: String
+
+    @Option(help: "The model under test: PATH, openai:NAME, anthropic:NAME, openai-compatible:NAME@URL, outputs:FILE, exec:PROGRAM.")
+    var model: String?
+
+    @Option(help: "What it is compared to; the benchmark's own baseline when left out.")
+    var baseline: String?
+
+    @Option(help: "Prompts of your own: a JSON array of records with \"instruction\"; records with \"output\" are the baseline too.")
+    var prompts: String?
+
+    @Option(help: "What the results call the model; the outputs' generator when left out.")
+    var name: String?
+
+    @Option(help: "The judge: a folder under judges/, or annotations:FILE.")
+    var judge: String?
+
+    @Option(help: "Who answers as the judge, in the same spelling as --model; also annotations:FILE and replay:STORE.")
+    var judgeModel: String?
+
+    @Option(help: "Only the first N prompts, or those from A to B (A-B, counted from 0).")
+    var limit: String?
+
+    @Option(parsing: .upToNextOption, help: "Only these prompts, by number from 0.")
+    var sampleID: [Int] = []
+
+    @Option(help: "Only the i-th of n equal shares of the prompts (i/n, from 1).")
+    var shard: String?
+
+    @Option(help: "Calls in flight at once.")
+    var concurrency: Int?
+
+    @Option(help: "Stop before the judge's calls could cost more than this many US dollars.")
+    var maxCost: Double?
+
+    @Flag(help: "Say what would be asked, and ask nothing.")
+    var dryRun = false
+
+    @Flag(help: "Answer from recorded evidence only; never open a connection.")
+    var offline = false
+
+    @Option(help: "The environment variable that holds the key of the model's endpoint.")
+    var apiKeyEnv: String?
+
+    @Option(help: "The environment variable that holds the key of the judge's endpoint.")
+    var judgeApiKeyEnv: String?
+
+    @Flag(help: "Allow plain http to hosts beyond this machine and its private network.")
+    var allowHTTP = false
+
+    @Option(help: "Attempts for one request before it counts as failed.")
+    var attempts: Int = 6
+
+    @Option(help: "The evidence store; XDG_STATE_HOME/evalharness/evidence.sqlite when left out.")
+    var evidence: String?
+
+    @Option(help: "Where results go.")
+    var resultsDir = "results"
+
+    @Flag(help: "Replace the results of another run under the same name.")
+    var overwrite = false
+
+    @Option(help: "The largest share of missing verdicts that still exits 0.")
+    var missingLimit: Double = 0.05
+
+    @Flag(help: "No progress on stderr.")
+    var noProgress = false
+
+    @OptionGroup var decoding: DecodingOptions
+    @OptionGroup var scoring: ScoringOptions
+
+    mutating func validate() throws {
+        if let limit { _ = try RunOptions.range(limit) }
+        if let shard { _ = try RunOptions.share(shard) }
+        if let concurrency, !(1...1024).contains(concurrency) { throw ValidationError("--concurrency takes 1 to 1024.") }
+        if attempts < 1 { throw ValidationError("--attempts takes 1 or more.") }
+        if !(0...1).contains(missingLimit) { throw ValidationError("--missing-limit takes 0 to 1.") }
+    }
+
+    /// The prompts that this run is about, in their order.
+    func selected(_ set: PromptSet) throws -> [Prompt] {
+        var prompts = set.prompts
+        if let limit {
+            let range = try RunOptions.range(limit)
+            prompts = prompts.filter { range.contains($0.index) }
+        }
+        if !sampleID.isEmpty {
+            if let stranger = sampleID.first(where: { !set.prompts.indices.contains($0) }) {
+                throw EvaluationError.configuration("--sample-id \(stranger): there are prompts 0 to \(set.prompts.count - 1).")
+            }
+            prompts = prompts.filter { sampleID.contains($0.index) }
+        }
+        if let shard {
+            let (share, count) = try RunOptions.share(shard)
+            prompts = prompts.filter { $0.index % count == share - 1 }
+        }
+        if prompts.isEmpty { throw EvaluationError.configuration("No prompt is left to run: widen --limit, --sample-id or --shard.") }
+        return prompts
+    }
+
+    private static func range(_ text: String) throws -> ClosedRange<Int> {
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+        switch parts.count {
+        case 1: if let count = parts[0], count > 0 { return 0...(count - 1) }
+        case 2: if let first = parts[0], let last = parts[1], 0 <= first, first <= last { return first...last }
+        default: break
+        }
+        throw ValidationError("--limit takes a count (100) or a range (100-199), not \"\(text)\".")
+    }
+
+    private static func share(_ text: String) throws -> (share: Int, count: Int) {
+        let parts = text.split(separator: "/", omittingEmptySubsequences: false).map { Int($0) }
+        if parts.count == 2, let share = parts[0], let count = parts[1], 1 <= share, share <= count { return (share, count) }
+        throw ValidationError("--shard takes i/n, such as 1/4, not \"\(text)\".")
+    }
+}
+
+struct DecodingOptions: ParsableArguments {
+    @Option(help: "0 is greedy.") var temperature: Double?
+    @Option(help: "Nucleus sampling: the share of probability kept.") var topP: Double?
+    @Option(help: "Only the k most probable tokens.") var topK: Int?
+    @Option(help: "Only tokens this probable, relative to the most probable.") var minP: Double?
+    @Option(help: "The longest output, in tokens.") var maxTokens: Int?
+    @Option(help: "Seed of the model's sampling and of the intervals.") var seed: UInt64?
+
+    /// The benchmark's decoding with what the command line changes of it.
+    func decoding(_ benchmark: Benchmark) -> Decoding {
+        var own: (temperature: Double, topK: Int?, topP: Double?, minP: Double?) = (0, nil, nil, nil)
+        if case .sampling(let temperature, let topK, let topP, let minP) = benchmark.decoding {
+            own = (temperature, topK, topP, minP)
+        }
+        let temperature = temperature ?? own.temperature
+        if temperature == 0 { return .greedy }
+        return .sampling(
+            temperature: temperature, topK: topK ?? own.topK, topP: topP ?? own.topP, minP: minP ?? own.minP)
+    }
+}
+
+struct ScoringOptions: ParsableArguments {
+    @Option(help: "Resamples of the intervals; 0 computes none.")
+    var resamples = 1000
+
+    @Option(help: "The design of the length control: length_controlled_v1, length_controlled_noreg, length_controlled_minimal or none.")
+    var lengthControl: String?
+
+    @Option(help: "How a row finds its prompt's difficulty: position (as alpaca_eval) or instruction.")
+    var difficulty: String?
+
+    @Flag(help: "Print JSON instead of a table.")
+    var json = false
+
+    mutating func validate() throws {
+        if resamples < 0 { throw ValidationError("--resamples takes 0 or more.") }
+        if let lengthControl, lengthControl != "none", LengthControlDesign(rawValue: lengthControl) == nil {
+            let known = LengthControlDesign.allCases.map(\.rawValue).joined(separator: ", ")
+            throw ValidationError("--length-control takes \(known) or none.")
+        }
+        if let difficulty, DifficultyRule(rawValue: difficulty) == nil {
+            throw ValidationError("--difficulty takes position or instruction.")
+        }
+    }
+
+    /// Upstream's own design on upstream's own prompts. A part of them gets the difficulty by instruction, since its rows no longer
+    /// stand where upstream expects them; prompts of one's own have no difficulty, and get the minimal design.
+    func rule(isOfficialPromptSet: Bool, isWhole: Bool, seed: UInt64) -> ScoringRule {
+        let design: LengthControlDesign? =
+            switch lengthControl {
+            case nil: isOfficialPromptSet ? .v1 : .minimal
+            case "none": nil
+            case let name?: LengthControlDesign(rawValue: name)
+            }
+        let difficulty = difficulty.flatMap(DifficultyRule.init) ?? (isWhole ? .position : .instruction)
+        return ScoringRule(design: design, difficulty: difficulty, resamples: resamples, seed: seed)
+    }
+}

@@ -1,0 +1,52 @@
+import Chat
+import Evaluation
+
+/// What made a run's numbers, as `run.json` keeps it: no clock and no path, so that equal runs leave equal bytes.
+struct RunRecord {
+    let subject: ScoreRecord.Subject
+    let options: RunOptions
+    let benchmark: Benchmark
+    let prompts: [Prompt]
+
+    /// What must be the same for a later run to replace this one.
+    var identity: JSONObject {
+        [
+            "prompt set": .string(subject.datasetSHA256), "baseline": .string(subject.baselineSHA256),
+            "judge": .string(subject.judgeFingerprint), "model": .string(subject.modelFingerprint),
+            "selection of prompts": .string(Digest.sha256(prompts.map { "\($0.index)" }.joined(separator: ","))),
+        ]
+    }
+
+    func json(files: [String]) throws -> JSONValue {
+        var hashes = JSONObject()
+        for path in files {
+            let name = String(path.split(separator: "/").last ?? "")
+            hashes[name] = .string(Digest.sha256(try Files.read(path, asked: "A result")))
+        }
+        return [
+            "schema": "evalharness.run/1",
+            "evalharness": .string(Version.text),
+            "benchmark": .string(subject.benchmark),
+            "identity": .object(identity),
+            "model": ["name": .string(subject.model), "fingerprint": .string(subject.modelFingerprint)],
+            "baseline": ["name": .string(subject.baseline), "sha256": .string(subject.baselineSHA256)],
+            "judge": [
+                "id": .string(subject.judge), "fingerprint": .string(subject.judgeFingerprint),
+                "reference_judge": .bool(subject.isReferenceJudge), "template_substitution": "structural",
+            ],
+            "generation": generation,
+            "n_prompts": .integer(prompts.count),
+            "files_sha256": .object(hashes),
+        ]
+    }
+
+    /// Nil for outputs made elsewhere: how they were generated is not known here.
+    private var generation: JSONValue {
+        if subject.modelFingerprint.hasPrefix("outputs:") { return .null }
+        return [
+            "decoding": options.decoding.decoding(benchmark).json,
+            "max_tokens": .integer(options.decoding.maxTokens ?? benchmark.maxTokens),
+            "seed": JSONValue(options.decoding.seed.map { "\($0)" }),
+        ]
+    }
+}

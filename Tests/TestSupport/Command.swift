@@ -1,0 +1,55 @@
+import Foundation
+import Synchronization
+
+/// A program run to its end.
+package struct Command {
+    package struct Output: Sendable {
+        package var status: Int32
+        package var standardOutput: Data
+        package var standardError: Data
+
+        package var text: String { String(decoding: standardOutput, as: UTF8.self) }
+        package var errorText: String { String(decoding: standardError, as: UTF8.self) }
+    }
+
+    private let process = Process()
+    private let output = Pipe()
+    private let error = Pipe()
+
+    /// - Parameter environment: all that the program sees; nil passes on this process's.
+    package init(_ program: String, _ arguments: [String], environment: [String: String]? = nil, folder: String? = nil) {
+        process.executableURL = URL(fileURLWithPath: program)
+        process.arguments = arguments
+        if let environment { process.environment = environment }
+        if let folder { process.currentDirectoryURL = URL(fileURLWithPath: folder) }
+        process.standardInput = FileHandle.nullDevice
+        process.standardOutput = output
+        process.standardError = error
+    }
+
+    package func start() throws { try process.run() }
+
+    package var processID: Int32 { process.processIdentifier }
+
+    package func finish() -> Output {
+        // Both pipes are drained at once, or a full one would block the program.
+        let errors = Mutex(Data())
+        let done = DispatchSemaphore(value: 0)
+        let draining = Thread { [error] in
+            let data = error.fileHandleForReading.readDataToEndOfFile()
+            errors.withLock { $0 = data }
+            done.signal()
+        }
+        draining.start()
+        let data = output.fileHandleForReading.readDataToEndOfFile()
+        done.wait()
+        process.waitUntilExit()
+        let status = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
+        return Output(status: status, standardOutput: data, standardError: errors.withLock { $0 })
+    }
+
+    package func run() throws -> Output {
+        try start()
+        return finish()
+    }
+}
