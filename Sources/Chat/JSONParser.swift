@@ -16,7 +16,8 @@ package struct JSONError: Error, Hashable, CustomStringConvertible {
 extension JSONValue {
     /// Parses one JSON document (RFC 8259, UTF-8), nothing after it; a byte order mark is skipped.
     ///
-    /// - Throws: `JSONError` for malformed text, a duplicate key, a lone surrogate, a number beyond `Double`, or nesting
+    /// - Throws: `JSONError` for malformed text, a duplicate key, a lone surrogate, a number beyond `Double`, or
+    /// nesting
     ///   deeper than 256.
     package init(parsing text: some Sequence<UInt8>) throws(JSONError) {
         var bytes = ContiguousArray<UInt8>()
@@ -269,7 +270,11 @@ private struct JSONParser {
         let start = position
         var isInteger = true
         if bytes[position] == UInt8(ascii: "-") { position += 1 }
-        if bytes[position] == UInt8(ascii: "0"), isDigit(bytes[position + 1]) { throw error("a number with a leading zero") }
+        if bytes[position] == UInt8(ascii: "0"), isDigit(bytes[position + 1]) {
+            throw error(
+                "a number with a "
+                    + "leading zero")
+        }
         try digits()
         if bytes[position] == UInt8(ascii: ".") {
             isInteger = false

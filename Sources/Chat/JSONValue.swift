@@ -1,7 +1,7 @@
 /// A JSON document that keeps the order of its keys and refuses what is ambiguous.
 ///
-/// Judges' replies and published files are evidence: two readers must never see two documents in one text, so a duplicate
-/// key is an error here (Foundation's two parsers disagree on which one wins).
+/// Judges' replies and published files are evidence: two readers must never see two documents in one text, so a
+/// duplicate key is an error here (Foundation's two parsers disagree on which one wins).
 package enum JSONValue: Hashable, Sendable {
     case null
     case bool(Bool)

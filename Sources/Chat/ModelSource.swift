@@ -40,7 +40,8 @@ package enum ModelSource: Hashable, Sendable, CustomStringConvertible {
     }
 
     static let forms =
-        "a checkpoint directory, openai:NAME, anthropic:NAME, openai-compatible:NAME@URL, outputs:FILE, annotations:FILE, "
+        "a checkpoint directory, openai:NAME, anthropic:NAME, openai-compatible:NAME@URL, outputs:FILE, "
+        + "annotations:FILE, "
         + "replay:FILE or exec:PROGRAM"
 
     package var description: String {

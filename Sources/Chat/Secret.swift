@@ -12,7 +12,8 @@ package struct Secret: Sendable, CustomStringConvertible, CustomDebugStringConve
     package var debugDescription: String { "[redacted]" }
     package var customMirror: Mirror { Mirror(self, children: []) }
 
-    /// `text` with this key blotted out, as it is, in base64 and percent-encoded: providers echo keys in error messages.
+    /// `text` with this key blotted out, as it is, in base64 and percent-encoded: providers echo keys in error
+    /// messages.
     package func redact(_ text: String) -> String {
         var text = text
         for form in [value, Secret.base64(value), Secret.percentEncoded(value)] where form.utf8.count >= 4 {
@@ -37,7 +38,8 @@ package struct Secret: Sendable, CustomStringConvertible, CustomDebugStringConve
     private static func percentEncoded(_ text: String) -> String {
         var output: [UInt8] = []
         for byte in text.utf8 {
-            let isPlain = (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+            let isPlain =
+                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
                 || [45, 46, 95, 126].contains(byte)
             output += isPlain ? [byte] : [37] + Digest.hex([byte]).uppercased().utf8
         }

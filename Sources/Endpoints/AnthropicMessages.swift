@@ -1,17 +1,7 @@
 internal import Chat
 
 /// Anthropic's messages. It reports no log-probabilities: a request for them gets an answer without.
-enum AnthropicMessages: WireFormatCoding {
-    static func address(below base: WebAddress) -> WebAddress {
-        base.appending(base.path.trimmingSuffix("/").hasSuffix("/v1") ? "/messages" : "/v1/messages")
-    }
-
-    static func headers(key: Secret?) -> [HTTPRequest.Header] {
-        [.init("anthropic-version", "2023-06-01")] + (key.map { [.init("x-api-key", $0.value)] } ?? [])
-    }
-
-    static func fingerprint(name: String, base: WebAddress) -> String { "anthropic:\(name)" }
-
+enum AnthropicMessages {
     static func encode(
         _ request: ChatRequest, model: String, adaptation: Adaptation
     ) throws(ModelFailure) -> JSONValue {

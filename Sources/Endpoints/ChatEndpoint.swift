@@ -37,22 +37,18 @@ package final class ChatEndpoint: ChatModel {
 
     package let fingerprint: String
     private let configuration: Configuration
-    private let format: any WireFormatCoding.Type
+    private let format: WireFormat
     private let address: WebAddress
     private let headers: [HTTPRequest.Header]
     private let client: HTTPClient
     private let rateLimit: RateLimit
-    private let adaptation = Mutex(Adaptation())
+    private let adaptation: Mutex<Adaptation>
 
     /// - Throws: `unsupported` for an address that is malformed or would carry prompts over the open network in plain text;
     ///   `credentials` for a key that no header can hold.
     package init(_ configuration: Configuration) throws(ModelFailure) {
         self.configuration = configuration
-        format =
-            switch configuration.wireFormat {
-            case .openAIChat: OpenAIChat.self
-            case .anthropicMessages: AnthropicMessages.self
-            }
+        format = configuration.wireFormat
         let base: WebAddress
         do { base = try WebAddress(configuration.baseURL) } catch {
             throw .unsupported("The base URL of \(configuration.name) cannot be used. \(error)")
@@ -70,6 +66,7 @@ package final class ChatEndpoint: ChatModel {
             [.init("Content-Type", "application/json"), .init("Accept", "application/json")]
             + format.headers(key: configuration.key)
         fingerprint = configuration.fingerprint ?? format.fingerprint(name: configuration.name, base: base)
+        adaptation = Mutex(format.knownAdaptation(base: base))
         client = HTTPClient(connections: configuration.maxConcurrentRequests, caFile: configuration.caFile)
         rateLimit = RateLimit(
             requestsPerMinute: configuration.requestsPerMinute, tokensPerMinute: configuration.tokensPerMinute,
@@ -232,19 +229,12 @@ package final class ChatEndpoint: ChatModel {
 
     /// What fits into a sentence. The key goes first: half a key is a secret, too.
     private func excerpt(_ text: String) -> String {
-        let words = redact(text).split { $0.isWhitespace || $0.unicodeScalars.contains { $0.properties.generalCategory == .control } }
+        let words = redact(text).split { character in
+            character.isWhitespace || character.unicodeScalars.contains { $0.properties.generalCategory == .control }
+        }
         let line = words.joined(separator: " ")
         return (line.count > 300 ? line.prefix(300) + "…" : line[...]).description.trimmingSuffix(".")
     }
-}
-
-/// What differs between the providers' interfaces.
-protocol WireFormatCoding {
-    static func address(below base: WebAddress) -> WebAddress
-    static func headers(key: Secret?) -> [HTTPRequest.Header]
-    static func fingerprint(name: String, base: WebAddress) -> String
-    static func encode(_ request: ChatRequest, model: String, adaptation: Adaptation) throws(ModelFailure) -> JSONValue
-    static func decode(_ reply: JSONValue, raw: String) throws(MalformedReply) -> Completion
 }
 
 /// Why a reply with a good status holds no answer.

@@ -1,18 +1,8 @@
 internal import Chat
 
 /// OpenAI's chat completions, which most other servers speak as well.
-enum OpenAIChat: WireFormatCoding {
+enum OpenAIChat {
     static let officialHost = "api.openai.com"
-
-    static func address(below base: WebAddress) -> WebAddress { base.appending("/chat/completions") }
-
-    static func headers(key: Secret?) -> [HTTPRequest.Header] {
-        key.map { [.init("Authorization", "Bearer \($0.value)")] } ?? []
-    }
-
-    static func fingerprint(name: String, base: WebAddress) -> String {
-        base.host == officialHost ? "openai:\(name)" : "openai-compatible:\(name)@\(base)"
-    }
 
     static func encode(
         _ request: ChatRequest, model: String, adaptation: Adaptation
@@ -26,7 +16,9 @@ enum OpenAIChat: WireFormatCoding {
         case .sampling(let temperature, let topK, let topP, let minP):
             if !adaptation.dropsTemperature { body["temperature"] = .number(temperature) }
             if !adaptation.dropsTopP { body["top_p"] = .number(topP ?? 1) }
-            // Extensions of the compatible servers; OpenAI's own answers 400, which says so better than a guess here.
+            if adaptation.lacksTopKAndMinP, topK != nil || minP != nil {
+                throw .unsupported("\(model) is behind OpenAI's interface, which has no top_k and no min_p. Leave them out.")
+            }
             if let topK { body["top_k"] = .integer(topK) }
             if let minP { body["min_p"] = .number(minP) }
         case .beam: throw .unsupported("\(model) is behind an endpoint, which has no beam search. Use greedy or sampling.")

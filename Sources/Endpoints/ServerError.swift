@@ -12,7 +12,7 @@ struct ServerError: Hashable {
     /// What the body of a response with a bad status says; where it is no JSON, its text.
     init(body: [UInt8]) {
         guard let document = try? JSONValue(parsing: body) else {  // not JSON: then its text is what there is to say
-            message = String(decoding: body.prefix(2000), as: UTF8.self)
+            self.init(member: .string(String(decoding: body, as: UTF8.self)))
             return
         }
         let outer = document[0] ?? document
@@ -56,6 +56,8 @@ struct ServerError: Hashable {
 
 /// What an endpoint does not take, learned from its refusals: asked once, remembered for every later request.
 struct Adaptation: Hashable {
+    /// OpenAI's own: extensions of the compatible servers would change nothing there.
+    var lacksTopKAndMinP = false
     var usesMaxCompletionTokens = false
     var dropsTemperature = false
     var dropsTopP = false

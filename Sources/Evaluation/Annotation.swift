@@ -7,8 +7,11 @@ package struct Annotation: Hashable, Sendable {
     package var output: ModelOutput
     package var judge: String
     package var verdict: Verdict
-    /// One a game, in the order in which they were asked; empty for a pair of equal outputs and for published annotations.
+    /// One a game, in the order in which they were asked; empty for a pair of equal outputs and for published
+    /// annotations.
     package var games: [Game]
+    /// The judge's raw reply as a published annotation carries it.
+    package var publishedReply: JSONValue?
     /// What the calls cost in US dollars; nil where no price is known.
     package var cost: Double?
 
@@ -35,7 +38,8 @@ package struct Annotation: Hashable, Sendable {
         baseline.length - output.length
     }
 
-    /// A record of alpaca_eval's `annotations.json`: `preference` is 1 for the baseline, 2 for the model, null where missing.
+    /// A record of alpaca_eval's `annotations.json`: `preference` is 1 for the baseline, 2 for the model, null where
+    /// missing.
     package func json(version: String) -> JSONValue {
         var record = JSONObject()
         if let dataset = prompt.dataset { record["dataset"] = .string(dataset) }
@@ -49,7 +53,8 @@ package struct Annotation: Hashable, Sendable {
         record["preference_version"] = .string(version)
         if let cost { record["preference_price_per_example"] = .number(cost) }
         let choices = games.map { $0.completion.map(Annotation.choice) ?? .null }
-        if !choices.isEmpty { record["preference_raw_completion"] = choices.count == 1 ? choices[0] : .array(choices) }
+        let reply = choices.isEmpty ? publishedReply : choices.count == 1 ? choices[0] : .array(choices)
+        record["preference_raw_completion"] = reply
         if case .missing(let reason) = verdict {
             record["missing_reason"] = ["kind": .string(reason.category), "detail": .string(reason.detail)]
         }

@@ -1,8 +1,8 @@
 internal import Chat
 package import Statistics
 
-/// What upstream's length control needs beside the annotations: the difficulty of each prompt, and how the judge reacted to the
-/// same model asked to be verbose or concise.
+/// What upstream's length control needs beside the annotations: the difficulty of each prompt, and how the judge
+/// reacted to the same model asked to be verbose or concise.
 package struct Calibration: Sendable {
     package var gamed: [GamedRow]
     /// By the prompt's place in the benchmark's own set.
@@ -44,7 +44,9 @@ package struct Calibration: Sendable {
             let index = Int(try row.number("index"))
             let value = try row.number("instruction_difficulty")
             guard difficulty.indices.contains(index), abs(difficulty[index] - value) < 1e-6 else {
-                throw .badData("\(name) and the gamed annotations disagree on prompt \(index). Bring both official files.")
+                throw .badData(
+                    "\(name) and the gamed annotations disagree on prompt \(index). Bring both official "
+                        + "files.")
             }
         }
     }
@@ -76,7 +78,9 @@ private struct CSVTable {
                 throw .badData("\(table.name) has no column \"\(column)\". Bring the official file.")
             }
             guard cells.indices.contains(place), let value = Double(cells[place]), value.isFinite else {
-                throw .badData("\(table.name), line \(table.line): \"\(column)\" is no number. Bring the official file.")
+                throw .badData(
+                    "\(table.name), line \(table.line): \"\(column)\" is no number. Bring the official "
+                        + "file.")
             }
             return value
         }

@@ -49,15 +49,19 @@ package struct DatasetCache: Sendable {
             let isPinned = sha256 == file.sha256
             if !isPinned, !allowUnverified {
                 throw .integrity(
-                    "\(source)/\(file.name) is not the file that \(benchmark.id) pins: its SHA-256 is \(sha256), pinned is "
-                        + "\(file.sha256). Get the official file, or take this one with --unverified: every score then says so."
+                    "\(source)/\(file.name) is not the file that \(benchmark.id) pins: its SHA-256 is \(sha256), "
+                        + "pinned is "
+                        + "\(file.sha256). Get the official file, or take this one with --unverified: every score "
+                        + "then says so."
                 )
             }
             contents.append((file, bytes, Provenance(name: file.name, sha256: sha256, isPinned: isPinned)))
         }
         if contents.isEmpty {
             let names = benchmark.files.map(\.name).joined(separator: ", ")
-            throw .missingInput("\(source) holds none of the files of \(benchmark.id) (\(names)). Name the folder they are in.")
+            throw .missingInput(
+                "\(source) holds none of the files of \(benchmark.id) (\(names)). Name the folder "
+                    + "they are in.")
         }
         for content in contents {
             try Files.write(content.bytes, to: path(content.file))
@@ -69,14 +73,18 @@ package struct DatasetCache: Sendable {
 
     /// The bytes of the file that plays `role`, and what they are.
     ///
-    /// - Throws: `missingInput` naming the command that brings the file; `integrity` when the file changed since it came.
-    package func load(_ role: Benchmark.DataFile.Role) throws(EvaluationError) -> (bytes: [UInt8], provenance: Provenance) {
+    /// - Throws: `missingInput` naming the command that brings the file; `integrity` when the file changed since it
+    /// came.
+    package func load(_ role: Benchmark.DataFile.Role) throws(EvaluationError) -> (
+        bytes: [UInt8], provenance: Provenance
+    ) {
         guard let file = benchmark.file(role) else {
             throw .configuration("\(benchmark.id) defines no file for \(role.rawValue).")
         }
         guard Files.exists(path(file)) else {
             throw .missingInput(
-                "\(file.name) of \(benchmark.id) is not on this machine. Get it with: evalharness dataset pull \(benchmark.id) "
+                "\(file.name) of \(benchmark.id) is not on this machine. Get it with: evalharness dataset pull "
+                    + "\(benchmark.id) "
                     + "(or: evalharness dataset import \(benchmark.id) --from DIR).")
         }
         let bytes = try Files.read(path(file), asked: file.name)

@@ -1,4 +1,4 @@
-package import Chat
+internal import Chat
 internal import Glibc
 internal import Statistics
 
@@ -6,11 +6,9 @@ internal import Statistics
 package struct Explanation: Sendable {
     package let text: String
 
-    /// - Parameters:
-    ///   - row: the annotation's place in `annotations`.
-    ///   - record: the same annotation as its file has it, with the judge's raw reply.
+    /// - Parameter row: the annotation's place in `annotations`.
     package init(
-        _ annotations: [Annotation], row: Int, record: JSONValue, calibration: Calibration?, rule: ScoringRule
+        _ annotations: [Annotation], row: Int, calibration: Calibration?, rule: ScoringRule
     ) throws {
         let annotation = annotations[row]
         var lines = [
@@ -18,7 +16,7 @@ package struct Explanation: Sendable {
             "  instruction      \(Explanation.excerpt(annotation.prompt.instruction))",
             "  judge            \(annotation.judge)",
         ]
-        lines += Explanation.replyLines(record["preference_raw_completion"])
+        lines += Explanation.replyLines(annotation.publishedReply)
         switch annotation.verdict {
         case .preference(let preference, _):
             lines.append("  preference       \(1 + preference) on upstream's scale: 1 is the baseline, 2 the model")
@@ -38,7 +36,9 @@ package struct Explanation: Sendable {
             let top = choice["logprobs"]?["content"]?[0]?["top_logprobs"]?.array ?? []
             for token in top {
                 let logprob = token["logprob"]?.number ?? -.infinity
-                lines.append("  first token      \(excerpt(token["token"]?.string ?? "")): log p \(logprob), p \(exp(logprob))")
+                lines.append(
+                    "  first token      \(excerpt(token["token"]?.string ?? "")): log p \(logprob), p "
+                        + "\(exp(logprob))")
             }
         }
         return lines
@@ -62,11 +62,13 @@ package struct Explanation: Sendable {
         let difficultyTerm = design == .minimal ? 0 : coefficients[1] * rows[row].difficulty
         let baselineTerm = coefficients[design == .minimal ? 1 : 2]
         lines += [
-            "  length term      tanh(\(annotation.lengthDifference) / \(deviation)) = \(length), times \(coefficients[0])",
+            "  length term      tanh(\(annotation.lengthDifference) / \(deviation)) = \(length), times "
+                + "\(coefficients[0])",
             "  difficulty term  \(rows[row].difficulty) (by \(rule.difficulty.rawValue)) gives \(difficultyTerm)",
             "  baseline term    \(baselineTerm)",
             "  fitted           \(logistic(coefficients[0] * length + difficultyTerm + baselineTerm))",
-            "  at equal length  \(control.predictions(fit, rows)[row]), its share of the length-controlled win rate \(fit.winRate)",
+            "  at equal length  \(control.predictions(fit, rows)[row]), its share of the length-controlled win "
+                + "rate \(fit.winRate)",
         ]
         return lines
     }

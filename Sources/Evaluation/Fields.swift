@@ -1,7 +1,8 @@
 package import Chat
 internal import Yams
 
-/// One object of a definition file, read field by field; what nobody asked for is an error, so a typo is never a default.
+/// One object of a definition file, read field by field; what nobody asked for is an error, so a typo is never a
+/// default.
 package struct Fields {
     private let object: JSONObject
     /// What the error messages call this object, for instance `judge.yaml: parser`.
@@ -92,7 +93,8 @@ package struct Fields {
     package func refuseUnknown() throws(EvaluationError) {
         guard let stranger = object.keys.first(where: { !known.contains($0) }) else { return }
         throw .configuration(
-            "\(place) has a field \"\(stranger)\" that means nothing here; known are \(known.sorted().joined(separator: ", "))."
+            "\(place) has a field \"\(stranger)\" that means nothing here; known are "
+                + "\(known.sorted().joined(separator: ", "))."
         )
     }
 

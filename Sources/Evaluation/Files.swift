@@ -52,7 +52,8 @@ package enum Files {
 
     /// Writes beside the target, syncs, then renames over it.
     ///
-    /// - Throws: `cannotCreate` where the folder or the file may not be made, `inputOutput` when the disk is full or fails.
+    /// - Throws: `cannotCreate` where the folder or the file may not be made, `inputOutput` when the disk is full or
+    /// fails.
     package static func write(_ bytes: [UInt8], to path: String) throws(EvaluationError) {
         let folder = parent(of: path)
         try makeFolder(folder)
@@ -136,7 +137,8 @@ package enum Files {
             .inputOutput("The disk is full at \(path). Free some space and run the same command again: it continues.")
         case _ where creating, EACCES, EROFS, EPERM:
             .cannotCreate(
-                "\(path) cannot be written: \(reason(code)). Name another folder (--results-dir) or mend its permissions.")
+                "\(path) cannot be written: \(reason(code)). Name another folder (--results-dir) or mend its "
+                    + "permissions.")
         default: .inputOutput("Writing \(path) failed: \(reason(code)). Run the same command again: it continues.")
         }
     }

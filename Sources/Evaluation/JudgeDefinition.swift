@@ -65,7 +65,9 @@ package struct JudgeDefinition: Hashable, Sendable {
         if var priceFields = try fields.object("prices") { prices = try JudgeDefinition.prices(&priceFields) }
         try fields.refuseUnknown()
         if parser.needsLogprobs, topLogprobs == nil {
-            throw .configuration("\(folder)/judge.yaml: its parser reads log-probabilities, so decoding needs top_logprobs.")
+            throw .configuration(
+                "\(folder)/judge.yaml: its parser reads log-probabilities, so decoding needs "
+                    + "top_logprobs.")
         }
     }
 
@@ -114,7 +116,10 @@ package struct JudgeDefinition: Hashable, Sendable {
             parser = .jsonField(
                 name: try fields.requiredString("field"), first: first, second: second, tie: try fields.string("tie"))
         default:
-            throw fields.unusable("kind", "\"\(kind)\" is unknown; known are token_logprobs, label, ranking, json_field")
+            throw fields.unusable(
+                "kind",
+                "\"\(kind)\" is unknown; known are token_logprobs, label, ranking, "
+                    + "json_field")
         }
         try fields.refuseUnknown()
         return parser

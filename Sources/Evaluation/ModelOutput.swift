@@ -40,7 +40,8 @@ package struct ModelOutputs: Hashable, Sendable {
     /// Reads alpaca_eval's `model_outputs.json`. Records may stand in any order; a prompt may lack one.
     ///
     /// - Parameter name: what the board calls the model; nil takes the file's `generator`.
-    /// - Throws: `badData` naming the record: wrong fields, an instruction that is no prompt of the set, two outputs for one
+    /// - Throws: `badData` naming the record: wrong fields, an instruction that is no prompt of the set, two outputs
+    /// for one
     ///   prompt, several generators and no name.
     package init(bytes: [UInt8], path: String, prompts: PromptSet, name: String?) throws(EvaluationError) {
         let records = try Records.read(bytes, path: path, asked: "The model's outputs")
@@ -58,7 +59,8 @@ package struct ModelOutputs: Hashable, Sendable {
             }
             if let earlier = seen[place] {
                 throw .badData(
-                    "\(path), record \(index): the prompt already has an output in record \(earlier). Keep one of the two.")
+                    "\(path), record \(index): the prompt already has an output in record \(earlier). Keep one of "
+                        + "the two.")
             }
             seen[place] = index
             let generator = record["generator"]?.string ?? name ?? "Current model"
@@ -66,7 +68,8 @@ package struct ModelOutputs: Hashable, Sendable {
         }
         if outputs.isEmpty {
             throw .badData(
-                "\(path) answers none of the \(prompts.prompts.count) prompts (\(records.count) records). It belongs to another "
+                "\(path) answers none of the \(prompts.prompts.count) prompts (\(records.count) records). It "
+                    + "belongs to another "
                     + "prompt set: name that one with --prompts.")
         }
         if let firstStranger {
@@ -76,7 +79,9 @@ package struct ModelOutputs: Hashable, Sendable {
         }
         let generators = Set(outputs.map(\.generator))
         guard let name = name ?? (generators.count == 1 ? generators.first : nil) else {
-            throw .badData("\(path) holds outputs of \(generators.count) generators. Say which model this is with --name.")
+            throw .badData(
+                "\(path) holds outputs of \(generators.count) generators. Say which model this is with "
+                    + "--name.")
         }
         self.init(name: name, outputs: outputs, sha256: Digest.sha256(bytes))
     }

@@ -3,8 +3,8 @@ internal import Statistics
 
 /// In which order, or orders, a judge sees a pair.
 package enum OrderRule: Hashable, Sendable {
-    /// One call; the order is drawn by a coin that depends on the instruction and the seed alone, so that position bias averages
-    /// out, a rerun repeats it, and every model meets the same coins. The coin is alpaca_eval's.
+    /// One call; the order is drawn by a coin that depends on the instruction and the seed alone, so that position bias
+    /// averages out, a rerun repeats it, and every model meets the same coins. The coin is alpaca_eval's.
     case seededRandom(seed: Int)
     /// Two calls, one in each order; the preference is their mean.
     case both

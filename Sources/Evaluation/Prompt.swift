@@ -29,7 +29,8 @@ package struct PromptSet: Hashable, Sendable {
             let instruction = try Records.string("instruction", of: record, index, path)
             if let earlier = places[instruction] {
                 throw .badData(
-                    "\(path), record \(index): its instruction also stands in record \(earlier). Every prompt must be asked once."
+                    "\(path), record \(index): its instruction also stands in record \(earlier). Every prompt must "
+                        + "be asked once."
                 )
             }
             places[instruction] = index
@@ -48,7 +49,9 @@ enum Records {
         do {
             document = try JSONValue(parsing: bytes)
         } catch {
-            throw .badData("\(what) at \(path) cannot be read as JSON: \(error.description). Repair or regenerate the file.")
+            throw .badData(
+                "\(what) at \(path) cannot be read as JSON: \(error.description). Repair or regenerate "
+                    + "the file.")
         }
         guard let records = document.array else {
             throw .badData("\(what) at \(path) should be a JSON array of records, but is \(document.kind).")
@@ -56,7 +59,9 @@ enum Records {
         return records
     }
 
-    static func string(_ key: String, of record: JSONValue, _ index: Int, _ path: String) throws(EvaluationError) -> String {
+    static func string(_ key: String, of record: JSONValue, _ index: Int, _ path: String) throws(EvaluationError)
+        -> String
+    {
         guard record.object != nil else {
             throw .badData("\(path), record \(index) should be an object, but is \(record.kind).")
         }

@@ -2,8 +2,9 @@ package import Chat
 
 /// A judge's messages with places for the instruction and the two outputs.
 ///
-/// The text is upstream's ChatML: `<|im_start|>role`, content, `<|im_end|>`. It is cut into messages before anything is filled
-/// in, and filled in one pass: neither a marker nor a placeholder inside a model's output can change the messages.
+/// The text is upstream's ChatML: `<|im_start|>role`, content, `<|im_end|>`. It is cut into messages before anything is
+/// filled in, and filled in one pass: neither a marker nor a placeholder inside a model's output can change the
+/// messages.
 package struct PromptTemplate: Hashable, Sendable {
     package var sha256: String
     private var messages: [(role: Message.Role, pieces: [Piece])] = []
@@ -19,16 +20,19 @@ package struct PromptTemplate: Hashable, Sendable {
         case second = "output_2"
     }
 
-    /// - Throws: `configuration` for text outside the markers, an unknown role, or a place that is not there exactly once.
+    /// - Throws: `configuration` for text outside the markers, an unknown role, or a place that is not there exactly
+    /// once.
     package init(text: String, name: String) throws(EvaluationError) {
         sha256 = Digest.sha256(text)
         for block in text.trimmed.split(separator: "<|im_start|>", omittingEmptySubsequences: true) {
-            guard let end = block.range(of: "<|im_end|>"), let newline = block.firstIndex(of: "\n"), newline < end.lowerBound,
+            guard let end = block.range(of: "<|im_end|>"), let newline = block.firstIndex(of: "\n"),
+                newline < end.lowerBound,
                 String(block[end.upperBound...]).trimmed.isEmpty,
                 let role = Message.Role(rawValue: String(block[..<newline]).trimmed)
             else {
                 throw .configuration(
-                    "The judge template \(name) should be blocks of <|im_start|>role, text, <|im_end|>, with the roles system, "
+                    "The judge template \(name) should be blocks of <|im_start|>role, text, <|im_end|>, with the "
+                        + "roles system, "
                         + "user and assistant.")
             }
             let content = String(block[block.index(after: newline)..<end.lowerBound]).trimmed
@@ -37,7 +41,9 @@ package struct PromptTemplate: Hashable, Sendable {
         for place in Place.allCases {
             let count = messages.reduce(0) { $0 + $1.pieces.count { $0 == .place(place) } }
             if count != 1 {
-                throw .configuration("The judge template \(name) holds {\(place.rawValue)} \(count) times; it should stand once.")
+                throw .configuration(
+                    "The judge template \(name) holds {\(place.rawValue)} \(count) times; it "
+                        + "should stand once.")
             }
         }
     }

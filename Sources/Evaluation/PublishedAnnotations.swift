@@ -1,4 +1,4 @@
-internal import Chat
+package import Chat
 
 /// A file of annotations that someone published, replayed as a judge.
 ///
@@ -13,6 +13,8 @@ package struct PublishedAnnotations: Hashable, Sendable {
         package var modelGenerator: String
         package var annotator: String
         package var verdict: Verdict
+        /// The judge's raw reply, under the name of its version of alpaca_eval.
+        package var reply: JSONValue?
     }
 
     package var rows: [Row]
@@ -20,7 +22,8 @@ package struct PublishedAnnotations: Hashable, Sendable {
 
     /// Reads alpaca_eval's `annotations.json`, of any version.
     ///
-    /// - Throws: `badData` naming the record: wrong fields, or a preference that is neither 0 (a tie of old files), 1...2 nor
+    /// - Throws: `badData` naming the record: wrong fields, or a preference that is neither 0 (a tie of old files),
+    /// 1...2 nor
     ///   null. Upstream leaves such a value out of the win rate and feeds it to the length control all the same.
     package init(bytes: [UInt8], path: String) throws(EvaluationError) {
         rows = []
@@ -44,12 +47,14 @@ extension PublishedAnnotations.Row {
         modelOutput = try Records.string("output_2", of: record, index, path)
         modelGenerator = try Records.string("generator_2", of: record, index, path)
         annotator = record["annotator"]?.string ?? "unknown"
+        reply = record["preference_raw_completion"] ?? record["raw_completion"]
         switch record["preference"] {
         case nil, .null?: verdict = .missing(Self.reason(record["missing_reason"]))
         case let value?:
             guard let number = value.number, number == 0 || (1...2).contains(number) else {
                 throw .badData(
-                    "\(path), record \(index): preference should be 1 (baseline) to 2 (model), 0 for a tie or null for none, but "
+                    "\(path), record \(index): preference should be 1 (baseline) to 2 (model), 0 for a tie or null "
+                        + "for none, but "
                         + "is \(value.number.map { "\($0)" } ?? value.kind). Repair the record or set it to null.")
             }
             verdict = .preference(number == 0 ? 0.5 : number - 1, weight: 1)

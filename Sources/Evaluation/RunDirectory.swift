@@ -21,11 +21,16 @@ package struct RunDirectory: Sendable {
     /// - Throws: `integrity` naming what differs.
     package func refuseOtherRun(_ identity: JSONObject) throws(EvaluationError) {
         guard Files.exists(run) else { return }
-        let earlier = try Files.readJSON(run, asked: "The record of the earlier run")["identity"]?.object ?? JSONObject()
+        let earlier =
+            try Files.readJSON(
+                run,
+                asked: "The record of the earlier "
+                    + "run")["identity"]?.object ?? JSONObject()
         let differing = identity.keys.filter { earlier[$0] != nil && earlier[$0] != identity[$0] }
         if differing.isEmpty { return }
         throw .integrity(
-            "\(path) holds a run with another \(differing.joined(separator: ", another ")). Give this one its own --name or "
+            "\(path) holds a run with another \(differing.joined(separator: ", another ")). Give this one its own "
+                + "--name or "
                 + "--results-dir, or replace the earlier one with --overwrite.")
     }
 
@@ -34,7 +39,8 @@ package struct RunDirectory: Sendable {
         let safe = String(
             String.UnicodeScalarView(
                 model.unicodeScalars.map { scalar in
-                    let isUnsafe = scalar == "/" || scalar == "\\" || scalar.properties.generalCategory == .control
+                    let isUnsafe =
+                        scalar == "/" || scalar == "\\" || scalar.properties.generalCategory == .control
                         || scalar.properties.generalCategory == .format
                     return isUnsafe ? "_" : scalar
                 }))
@@ -65,7 +71,8 @@ package final class RunLock: Sendable {
             let count = max(0, read(descriptor, &owner, owner.count))
             close(descriptor)
             throw .busy(
-                "Another process is at work on \(run.path): \(String(decoding: owner[..<count], as: UTF8.self)). Wait for it, "
+                "Another process is at work on \(run.path): \(String(decoding: owner[..<count], as: UTF8.self)). "
+                    + "Wait for it, "
                     + "then run the same command again.")
         }
         let owner = Array("process \(getpid())".utf8)

@@ -29,8 +29,8 @@ package struct Score: Sendable {
 
 /// Which prompt's difficulty a row of the annotations gets.
 package enum DifficultyRule: String, Hashable, Sendable {
-    /// By the row's position, whatever its prompt: upstream's behaviour, wrong as soon as a row is missing or moved, and contained
-    /// in the published board.
+    /// By the row's position, whatever its prompt: upstream's behaviour, wrong as soon as a row is missing or moved,
+    /// and contained in the published board.
     case position
     case instruction
 }
@@ -81,7 +81,8 @@ extension Stages {
                 score.lengthControlledByInstruction = try lengthControlled(
                     annotations, design, .instruction, calibration, rule)
                 score.notes.append(
-                    "length_controlled_winrate takes the difficulty by row position, as alpaca_eval does; rows are missing or moved "
+                    "length_controlled_winrate takes the difficulty by row position, as alpaca_eval does; rows are "
+                        + "missing or moved "
                         + "here, so length_controlled_winrate_by_instruction is the right value")
             }
         } catch let error as LengthControlError {
@@ -114,7 +115,8 @@ extension Stages {
 
     /// The rows of the fit, in the order of the annotations.
     package static func lengthControlRows(
-        _ annotations: [Annotation], _ design: LengthControlDesign, _ difficulty: DifficultyRule, _ calibration: Calibration?
+        _ annotations: [Annotation], _ design: LengthControlDesign, _ difficulty: DifficultyRule,
+        _ calibration: Calibration?
     ) throws(EvaluationError) -> [LengthControlRow] {
         var rows: [LengthControlRow] = []
         for (position, annotation) in annotations.enumerated() {
@@ -126,8 +128,10 @@ extension Stages {
                 let place = difficulty == .position ? position : annotation.prompt.index
                 guard calibration.difficulty.indices.contains(place) else {
                     throw .configuration(
-                        "\(design.rawValue) knows the difficulty of \(calibration.difficulty.count) prompts, but there are "
-                            + "\(annotations.count) rows. Use --length-control length_controlled_minimal for prompts of your own.")
+                        "\(design.rawValue) knows the difficulty of \(calibration.difficulty.count) prompts, but "
+                            + "there are "
+                            + "\(annotations.count) rows. Use --length-control length_controlled_minimal for "
+                            + "prompts of your own.")
                 }
                 hardness = calibration.difficulty[place]
             }

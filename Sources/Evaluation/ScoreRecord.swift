@@ -17,7 +17,8 @@ package struct ScoreRecord: Sendable {
         package var isReferenceJudge: Bool
 
         package init(
-            benchmark: String, datasetSHA256: String, isOfficialPromptSet: Bool, baseline: String, baselineSHA256: String,
+            benchmark: String, datasetSHA256: String, isOfficialPromptSet: Bool, baseline: String,
+            baselineSHA256: String,
             model: String, modelFingerprint: String, judge: String, judgeFingerprint: String, isReferenceJudge: Bool
         ) {
             self.benchmark = benchmark

@@ -58,11 +58,13 @@ package enum Stages {
 
     /// Replays published annotations on `outputs`, in the order of the published file.
     ///
-    /// A row that judged another text than `outputs` and `baseline` hold is missing: its verdict is about something else.
+    /// A row that judged another text than `outputs` and `baseline` hold is missing: its verdict is about something
+    /// else.
     ///
     /// - Throws: `badData` where a row's instruction is no prompt of the set, or no row judged these outputs.
     package static func replay(
-        _ published: PublishedAnnotations, path: String, prompts: PromptSet, selected: Set<Int>, baseline: ModelOutputs?,
+        _ published: PublishedAnnotations, path: String, prompts: PromptSet, selected: Set<Int>,
+        baseline: ModelOutputs?,
         outputs: ModelOutputs?
     ) throws(EvaluationError) -> [Annotation] {
         var annotations: [Annotation] = []
@@ -70,7 +72,8 @@ package enum Stages {
         for (index, row) in published.rows.enumerated() {
             guard let place = prompts.index(of: row.instruction) else {
                 throw .badData(
-                    "\(path), record \(index): its instruction is none of the \(prompts.prompts.count) prompts. The annotations "
+                    "\(path), record \(index): its instruction is none of the \(prompts.prompts.count) prompts. "
+                        + "The annotations "
                         + "belong to another prompt set: name that one with --prompts.")
             }
             guard selected.contains(place) else { continue }
@@ -86,12 +89,15 @@ package enum Stages {
             } else {
                 agreeing += 1
             }
-            annotations.append(
-                Annotation(prompt: prompt, baseline: reference, output: output, judge: row.annotator, verdict: verdict))
+            var annotation = Annotation(
+                prompt: prompt, baseline: reference, output: output, judge: row.annotator, verdict: verdict)
+            annotation.publishedReply = row.reply
+            annotations.append(annotation)
         }
         if agreeing == 0 {
             throw .badData(
-                "\(path) judged none of these outputs (\(published.rows.count) annotations). Name the annotations of this very file.")
+                "\(path) judged none of these outputs (\(published.rows.count) annotations). Name the annotations "
+                    + "of this very file.")
         }
         return annotations
     }

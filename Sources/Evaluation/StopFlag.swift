@@ -22,8 +22,8 @@ package struct Interrupted: Error, Hashable, CustomStringConvertible {
 
 /// Runs `transform` over all inputs, at most `width` at a time; results in the order of the inputs.
 ///
-/// When one throws, nothing more is launched, but what is in flight is awaited: those calls are paid for, and their replies
-/// are evidence. Then the first error is thrown.
+/// When one throws, nothing more is launched, but what is in flight is awaited: those calls are paid for, and their
+/// replies are evidence. Then the first error is thrown.
 func mapConcurrently<Input: Sendable, Output: Sendable>(
     _ inputs: [Input], width: Int, stop: StopFlag, progress: @Sendable (Int) -> Void,
     _ transform: @escaping @Sendable (Input) async throws -> Output

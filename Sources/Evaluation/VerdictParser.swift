@@ -6,7 +6,8 @@ package enum VerdictParser: Hashable, Sendable {
     /// The probabilities of the two identifiers as the reply's first token (or its last, after a chain of thought):
     /// P(first) = p(first) / (p(first) + p(second)). Tokens are compared exactly; the sampled text is ignored.
     case tokenLogprobs(first: String, second: String, place: TokenPlace, binarize: Bool)
-    /// A label in the text, such as `[[A]]`. Labels inside quoted text do not count, and two different ones are no verdict.
+    /// A label in the text, such as `[[A]]`. Labels inside quoted text do not count, and two different ones are no
+    /// verdict.
     case label(first: String, second: String, tie: String?)
     /// A list of `{"model": …, "rank": …}`, as JSON or as a Python literal.
     case ranking(first: String, second: String)
@@ -58,7 +59,9 @@ private func tokenPreference(
     return .preferenceForFirst(firstMass / (firstMass + secondMass))
 }
 
-private func labelPreference(_ reply: String, _ first: String, _ second: String, _ tie: String?) -> VerdictParser.Outcome {
+private func labelPreference(_ reply: String, _ first: String, _ second: String, _ tie: String?)
+    -> VerdictParser.Outcome
+{
     let text = withoutQuotations(reply)
     let labels = [(first, 1.0), (second, 0.0)] + (tie.map { [($0, 0.5)] } ?? [])
     let found = labels.filter { text.range(of: $0.0) != nil }
@@ -69,7 +72,8 @@ private func labelPreference(_ reply: String, _ first: String, _ second: String,
     }
 }
 
-/// The reply without code fences, lines quoted with `>`, and text in double quotes of a line: there a judge cites an output.
+/// The reply without code fences, lines quoted with `>`, and text in double quotes of a line: there a judge cites an
+/// output.
 private func withoutQuotations(_ reply: String) -> String {
     var lines: [String] = []
     var isFenced = false
@@ -82,7 +86,9 @@ private func withoutQuotations(_ reply: String) -> String {
         if isFenced || start.hasPrefix(">") { continue }
         let parts = line.split(separator: "\"", omittingEmptySubsequences: false)
         // An odd number of quotes closes nothing: the last part stands outside.
-        let outside = parts.enumerated().filter { $0.offset % 2 == 0 || (parts.count % 2 == 0 && $0.offset == parts.count - 1) }
+        let outside = parts.enumerated().filter {
+            $0.offset % 2 == 0 || (parts.count % 2 == 0 && $0.offset == parts.count - 1)
+        }
         lines.append(outside.map { String($0.element) }.joined(separator: " "))
     }
     return lines.joined(separator: "\n")
@@ -130,7 +136,8 @@ private func fieldPreference(
 /// A reply that is one code fence, without it.
 private func withoutFence(_ reply: String) -> String {
     let text = reply.trimmed
-    guard text.hasPrefix("```"), text.hasSuffix("```"), text.utf8.count > 6, let newline = text.firstIndex(of: "\n") else {
+    guard text.hasPrefix("```"), text.hasSuffix("```"), text.utf8.count > 6, let newline = text.firstIndex(of: "\n")
+    else {
         return text
     }
     return String(text[newline...].dropLast(3)).trimmed

@@ -31,7 +31,8 @@ package enum EvidenceError: Error, Hashable, CustomStringConvertible {
         switch self {
         case .notEvidence(let path): "\(path) is not an evidence store. Name another file with --evidence."
         case .newer(let path, let version):
-            "\(path) was written by a newer evalharness (format \(version)). Use that version, or another file with --evidence."
+            "\(path) was written by a newer evalharness (format \(version)). Use that version, or another file "
+                + "with --evidence."
         case .damaged(let what): "Evidence is damaged: \(what). Restore the file, or begin a new one with --evidence."
         case .diskFull(let path):
             "The disk is full at \(path). Free some space and run the same command again: it continues."

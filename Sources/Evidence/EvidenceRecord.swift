@@ -37,7 +37,8 @@ struct EvidenceRecord: Hashable, Sendable {
         ] as JSONValue).text()
     }
 
-    /// - Throws: `damaged` where the request is not the one that the key names, or the reply is not the one that was hashed.
+    /// - Throws: `damaged` where the request is not the one that the key names, or the reply is not the one that was
+    /// hashed.
     func check(replyHash: String) throws(EvidenceError) {
         guard Digest.sha256(request) == key else { throw .damaged("the request under key \(key) was altered") }
         guard Digest.sha256(completion) == replyHash else { throw .damaged("the reply under key \(key) was altered") }
@@ -49,7 +50,8 @@ struct EvidenceRecord: Hashable, Sendable {
 
     func insert(_ database: Database) throws {
         try database.execute(
-            sql: "INSERT OR IGNORE INTO request (key, model, request) VALUES (?, ?, ?)", arguments: [key, model, request])
+            sql: "INSERT OR IGNORE INTO request (key, model, request) VALUES (?, ?, "
+                + "?)", arguments: [key, model, request])
         try database.execute(
             sql: "INSERT OR IGNORE INTO reply (key, completion, sha256) VALUES (?, ?, ?)",
             arguments: [key, completion, Digest.sha256(completion)])
@@ -63,8 +65,9 @@ extension Completion {
         if !tokens.isEmpty {
             object["tokens"] = .array(
                 tokens.map { token in
-                    .array([.string(token.text), JSONValue(token.logprob)]
-                        + token.top.flatMap { [.string($0.text), JSONValue($0.logprob)] })
+                    .array(
+                        [.string(token.text), JSONValue(token.logprob)]
+                            + token.top.flatMap { [.string($0.text), JSONValue($0.logprob)] })
                 })
         }
         if let usage { object["usage"] = [.integer(usage.inputTokens), .integer(usage.outputTokens)] }
@@ -81,19 +84,25 @@ extension Completion {
         var tokens: [Token] = []
         for entry in json["tokens"]?.array ?? [] {
             let cells = entry.array ?? []
-            guard cells.count >= 2, cells.count % 2 == 0 else { throw .damaged("a reply's tokens are not of the recorded form") }
+            guard cells.count >= 2, cells.count % 2 == 0 else {
+                throw .damaged(
+                    "a reply's tokens are not of the "
+                        + "recorded form")
+            }
             let alternatives = stride(from: 0, to: cells.count, by: 2).map { place in
                 // A log-probability of minus infinity has no JSON form and was kept as null.
                 Alternative(text: cells[place].string ?? "", logprob: cells[place + 1].number ?? -.infinity)
             }
             tokens.append(
-                Token(text: alternatives[0].text, logprob: alternatives[0].logprob, top: Array(alternatives.dropFirst())))
+                Token(
+                    text: alternatives[0].text, logprob: alternatives[0].logprob, top: Array(alternatives.dropFirst())))
         }
         var usage: Usage?
         if let input = json["usage"]?[0]?.integer, let output = json["usage"]?[1]?.integer {
             usage = Usage(inputTokens: input, outputTokens: output)
         }
         self.init(
-            text: text, finishReason: reason, tokens: tokens, usage: usage, servedModel: json["served_model"]?.string, raw: raw)
+            text: text, finishReason: reason, tokens: tokens, usage: usage, servedModel: json["served_model"]?.string,
+            raw: raw)
     }
 }

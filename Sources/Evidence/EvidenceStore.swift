@@ -4,8 +4,9 @@ internal import Glibc
 
 /// Every request that cost time or money, with what came back, in one SQLite file.
 ///
-/// A request is known by the SHA-256 of its canonical text, so an answer is never taken for another request's. Its intent is on
-/// the disk before it is sent; a request with an intent and no reply has an unknown fate, and is asked again.
+/// A request is known by the SHA-256 of its canonical text, so an answer is never taken for another request's. Its
+/// intent is on the disk before it is sent; a request with an intent and no reply has an unknown fate, and is asked
+/// again.
 package final class EvidenceStore: Sendable {
     package let path: String
     private let pool: DatabasePool
@@ -72,12 +73,17 @@ package final class EvidenceStore: Sendable {
                 func count(_ sql: String) throws -> Int { try Int.fetchOne(database, sql: sql) ?? 0 }
                 let models = try Row.fetchAll(
                     database,
-                    sql: "SELECT model, COUNT(*) AS n FROM request JOIN reply USING (key) GROUP BY model ORDER BY model")
+                    sql: "SELECT model, COUNT(*) AS n FROM request JOIN reply USING (key) GROUP BY model ORDER BY "
+                        + "model")
                 return Counts(
-                    requests: try count("SELECT COUNT(*) FROM request"), replies: try count("SELECT COUNT(*) FROM reply"),
+                    requests: try count("SELECT COUNT(*) FROM request"),
+                    replies: try count(
+                        "SELECT COUNT(*) FROM "
+                            + "reply"),
                     failures: try count("SELECT COUNT(*) FROM failure"),
                     unknownFate: try count(
-                        "SELECT COUNT(*) FROM request WHERE key NOT IN (SELECT key FROM reply) AND key NOT IN (SELECT key FROM failure)"
+                        "SELECT COUNT(*) FROM request WHERE key NOT IN (SELECT key FROM reply) AND key NOT IN "
+                            + "(SELECT key FROM failure)"
                     ),
                     models: Dictionary(uniqueKeysWithValues: models.map { ($0["model"], $0["n"]) }))
             }
@@ -100,7 +106,8 @@ package final class EvidenceStore: Sendable {
         }
     }
 
-    /// Takes records of an export; each is checked against its hashes first, and nothing is taken when one of them is wrong.
+    /// Takes records of an export; each is checked against its hashes first, and nothing is taken when one of them is
+    /// wrong.
     ///
     /// - Returns: how many were new.
     /// - Throws: `EvidenceError` naming the line.
@@ -129,11 +136,16 @@ package final class EvidenceStore: Sendable {
         do {
             return try await pool.read { database in
                 let integrity = try String.fetchOne(database, sql: "PRAGMA integrity_check")
-                guard integrity == "ok" else { throw EvidenceError.damaged(integrity ?? "no answer from integrity_check") }
+                guard integrity == "ok" else {
+                    throw EvidenceError.damaged(
+                        integrity ?? "no answer from "
+                            + "integrity_check")
+                }
                 var sound = 0
                 let rows = try Row.fetchCursor(
                     database,
-                    sql: "SELECT key, model, request, completion, sha256 FROM request JOIN reply USING (key) ORDER BY key")
+                    sql: "SELECT key, model, request, completion, sha256 FROM request JOIN reply USING (key) ORDER "
+                        + "BY key")
                 while let row = try rows.next() {
                     try EvidenceRecord(row).check(replyHash: row["sha256"])
                     sound += 1

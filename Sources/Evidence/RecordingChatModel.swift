@@ -55,9 +55,12 @@ package struct ReplayChatModel: ChatModel {
     }
 
     package func complete(_ request: ChatRequest) async throws -> Completion {
-        if let recorded = try await store.completion(forKey: request.key(modelFingerprint: fingerprint)) { return recorded }
+        if let recorded = try await store.completion(forKey: request.key(modelFingerprint: fingerprint)) {
+            return recorded
+        }
         throw ModelFailure.notRecorded(
-            "\(store.path) holds no answer of \(fingerprint) to one of the requests. Run without --offline (or replay:) to ask "
+            "\(store.path) holds no answer of \(fingerprint) to one of the requests. Run without --offline (or "
+                + "replay:) to ask "
                 + "for it, or import the evidence that has it.")
     }
 }

@@ -29,7 +29,8 @@ package actor Spending {
         let amount = price(Completion.Usage(inputTokens: promptBytes, outputTokens: request.maxTokens))
         if let limit, settled + reserved + amount > limit {
             throw .spendLimit(
-                "The next call could pass the limit of $\(limit): $\(settled) are spent. Everything received is kept; run the same "
+                "The next call could pass the limit of $\(limit): $\(settled) are spent. Everything received is "
+                    + "kept; run the same "
                     + "command with a higher --max-cost to continue.")
         }
         reserved += amount

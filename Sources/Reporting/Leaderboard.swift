@@ -11,11 +11,14 @@ package struct Leaderboard: Sendable {
     package private(set) var entries: [JSONValue]
 
     /// - Parameter scores: the documents with the path each came from.
-    /// - Throws: `badData` for a document of another kind; `integrity` where runs differ in benchmark, data, baseline or judge,
+    /// - Throws: `badData` for a document of another kind; `integrity` where runs differ in benchmark, data, baseline
+    /// or judge,
     ///   unless `allowMixed`: such numbers do not belong in one ranking.
     package init(scores: [(path: String, document: JSONValue)], allowMixed: Bool) throws(EvaluationError) {
         guard let first = scores.first else {
-            throw .missingInput("There is no run to build a leaderboard from. Make one with: evalharness run alpacaeval --model …")
+            throw .missingInput(
+                "There is no run to build a leaderboard from. Make one with: evalharness run "
+                    + "alpacaeval --model …")
         }
         for (path, document) in scores {
             guard document["schema"]?.string == ScoreRecord.schema, document["name"]?.string != nil,
@@ -25,7 +28,8 @@ package struct Leaderboard: Sendable {
         for (path, document) in scores.dropFirst() where !allowMixed {
             if let what = Leaderboard.difference(first.document, document) {
                 throw .integrity(
-                    "\(path) has another \(what) than \(first.path): their numbers do not belong in one ranking. Build them apart, or "
+                    "\(path) has another \(what) than \(first.path): their numbers do not belong in one ranking. "
+                        + "Build them apart, or "
                         + "mix them knowingly with --mixed.")
             }
         }
@@ -62,7 +66,9 @@ package struct Leaderboard: Sendable {
 
     private static func entry(_ document: JSONValue) -> JSONValue {
         var entry = JSONObject()
-        for key in ["name", "fingerprint", "metrics", "missing", "data", "notes", "usage"] { entry[key] = document[key] }
+        for key in ["name", "fingerprint", "metrics", "missing", "data", "notes", "usage"] {
+            entry[key] = document[key]
+        }
         return .object(entry)
     }
 

@@ -4,7 +4,9 @@ package import Chat
 package struct ScoreTable: Sendable {
     private let rows: [[String]]
 
-    private static let header = ["model", "LC win rate", "95 % CI", "win rate", "95 % CI", "n", "missing", "avg length"]
+    private static let header = [
+        "model", "LC win rate", "95 % CI", "win rate", "95 % CI", "n", "missing", "avg length",
+    ]
 
     package init(_ documents: [JSONValue]) {
         rows = [ScoreTable.header] + documents.map(ScoreTable.row)

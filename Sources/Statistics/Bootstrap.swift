@@ -28,7 +28,8 @@ package struct Interval: Codable, Hashable, Sendable {
         self.method = method
     }
 
-    /// The percentile interval of resampled estimates, nil for a resample without one; with fewer than two, `value` alone.
+    /// The percentile interval of resampled estimates, nil for a resample without one; with fewer than two, `value`
+    /// alone.
     init(value: Double, estimates: [Double?], level: Double = 0.95, method: String) {
         let sorted = estimates.compactMap { $0 }.sorted()
         let tail = (1 - level) / 2

@@ -59,7 +59,8 @@ package struct CoordinateDescent: Sendable {
         return beta
     }
 
-    /// How far each coordinate is from optimal; those that rest at 0 well inside the penalty move to the end of `order`.
+    /// How far each coordinate is from optimal; those that rest at 0 well inside the penalty move to the end of
+    /// `order`.
     private func violations(
         at beta: Coefficients, slope: Coefficients, order: inout [Int], threshold: Double
     ) -> (active: Int, sum: Double, largest: Double) {
@@ -162,7 +163,8 @@ package struct CoordinateDescent: Sendable {
     }
 }
 
-/// Distance of |b| + (a function with this slope at b) from stationarity; nil when b = 0 is safe by more than `threshold`.
+/// Distance of |b| + (a function with this slope at b) from stationarity; nil when b = 0 is safe by more than
+/// `threshold`.
 private func violation(of b: Double, slope: Double, threshold: Double) -> Double? {
     if b > 0 { return abs(slope + 1) }
     if b < 0 { return abs(slope - 1) }

@@ -57,7 +57,8 @@ package struct LengthControlFit: Codable, Hashable, Sendable {
     package var winRate: Double
     /// Official `lc_standard_error` in percent: spread of the predictions over prompts.
     ///
-    /// It says nothing of how uncertain the fit is (`minimal` has 0); for that see ``LengthControl/bootstrap(_:fit:resamples:seed:)``.
+    /// It says nothing of how uncertain the fit is (`minimal` has 0); for that see
+    /// ``LengthControl/bootstrap(_:fit:resamples:seed:)``.
     package var standardError: Double
 
     package init(
@@ -103,7 +104,8 @@ package enum LengthControlError: Error, CustomStringConvertible, Hashable {
     }
 }
 
-/// The length-controlled win rate of AlpacaEval 2: what the win rate would be if outputs were as long as the baseline's.
+/// The length-controlled win rate of AlpacaEval 2: what the win rate would be if outputs were as long as the
+/// baseline's.
 ///
 /// Logit of the preference = φ·tanh(z) + γ·difficulty + θ, with z the length difference over its standard deviation;
 /// the win rate is the mean of σ(γ·difficulty + θ). Dubois et al. 2024, https://arxiv.org/abs/2404.04475.

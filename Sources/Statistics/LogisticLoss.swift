@@ -29,7 +29,8 @@ package struct DesignRow: Hashable, Sendable {
 
 /// Σ positive·softplus(−x·β) + negative·softplus(x·β) over rows x, with its gradient and Hessian.
 ///
-/// A fractional target is two rows with one x in upstream's design. Both need the same exponential, so here they stay one.
+/// A fractional target is two rows with one x in upstream's design. Both need the same exponential, so here they stay
+/// one.
 package struct LogisticLoss: Sendable {
     package struct Value {
         package var loss = 0.0

@@ -30,7 +30,8 @@ package struct LogisticRegression: Sendable {
         return nil
     }
 
-    /// The largest violation of the optimality conditions: C·gradient = −sign(β) where β ≠ 0, |C·gradient| ≤ 1 elsewhere.
+    /// The largest violation of the optimality conditions: C·gradient = −sign(β) where β ≠ 0, |C·gradient| ≤ 1
+    /// elsewhere.
     package func stationarityError(at beta: Coefficients, gradient: Coefficients) -> Double {
         columns.reduce(0) { largest, j in
             let slope = inverseRegularization * gradient[j]

@@ -19,7 +19,8 @@ struct DatasetCommand: AsyncParsableCommand {
 
         func run() throws {
             let home = try Environment.definitionsHome()
-            for name in Files.names(in: "\(home)/benchmarks") where Files.exists("\(home)/benchmarks/\(name)/benchmark.yaml") {
+            for name in Files.names(in: "\(home)/benchmarks")
+            where Files.exists("\(home)/benchmarks/\(name)/benchmark.yaml") {
                 let cache = try DatasetCommand.cache(name)
                 Console.data("\(name)  \(cache.benchmark.title)  \(cache.folder)\n")
                 for file in cache.benchmark.files {
@@ -75,7 +76,9 @@ struct DatasetCommand: AsyncParsableCommand {
     }
 
     struct Import: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Take the files from a folder instead of the network.")
+        static let configuration = CommandConfiguration(
+            abstract: "Take the files from a folder instead of the "
+                + "network.")
 
         @Argument var benchmark: String
         @Option(name: .customLong("from"), help: "The folder that holds the files under their official names.")
@@ -86,7 +89,9 @@ struct DatasetCommand: AsyncParsableCommand {
         func run() throws {
             let cache = try DatasetCommand.cache(benchmark)
             for file in try cache.importFiles(from: source, allowUnverified: unverified) {
-                Console.data("\(file.name): \(file.isPinned ? "official" : "not the official file, SHA-256 \(file.sha256)")\n")
+                Console.data(
+                    "\(file.name): "
+                        + "\(file.isPinned ? "official" : "not the official file, SHA-256 \(file.sha256)")\n")
             }
         }
     }
@@ -112,7 +117,8 @@ struct DatasetCommand: AsyncParsableCommand {
             }
             if faults.isEmpty { return }
             throw EvaluationError.integrity(
-                "\(faults.joined(separator: "; ")). Bring the official files with: evalharness dataset pull \(benchmark).")
+                "\(faults.joined(separator: "; ")). Bring the official files with: evalharness dataset pull "
+                    + "\(benchmark).")
         }
     }
 }

@@ -27,8 +27,8 @@ enum Environment {
         value(variable) ?? "\(value("HOME") ?? ".")/\(fallback)"
     }
 
-    /// The folder that holds `benchmarks/` and `judges/`: `EVALHARNESS_HOME`, or the nearest one above the program or the
-    /// working directory.
+    /// The folder that holds `benchmarks/` and `judges/`: `EVALHARNESS_HOME`, or the nearest one above the program or
+    /// the working directory.
     static func definitionsHome() throws -> String {
         var candidates = [value("EVALHARNESS_HOME")].compactMap { $0 }
         for start in [executablePath(), currentFolder()] {
@@ -38,10 +38,12 @@ enum Environment {
                 folder = Files.parent(of: folder)
             }
         }
-        guard let home = candidates.first(where: { Files.isFolder("\($0)/benchmarks") && Files.isFolder("\($0)/judges") })
+        guard
+            let home = candidates.first(where: { Files.isFolder("\($0)/benchmarks") && Files.isFolder("\($0)/judges") })
         else {
             throw EvaluationError.missingInput(
-                "The folders benchmarks/ and judges/ are neither above the program nor above this folder. Set EVALHARNESS_HOME "
+                "The folders benchmarks/ and judges/ are neither above the program nor above this folder. Set "
+                    + "EVALHARNESS_HOME "
                     + "to the folder that holds them.")
         }
         return home

@@ -37,7 +37,11 @@ struct EvidenceCommand: AsyncParsableCommand {
                 unknown fate  \(counts.unknownFate)
 
                 """)
-            for (model, count) in counts.models.sorted(by: { $0.key < $1.key }) { Console.data("  \(count)  \(model)\n") }
+            for (model, count) in counts.models.sorted(by: { $0.key < $1.key }) {
+                Console.data(
+                    "  \(count)  "
+                        + "\(model)\n")
+            }
         }
     }
 
@@ -57,7 +61,9 @@ struct EvidenceCommand: AsyncParsableCommand {
     }
 
     struct Import: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "Take an export of another machine; every hash is checked.")
+        static let configuration = CommandConfiguration(
+            abstract: "Take an export of another machine; every hash "
+                + "is checked.")
 
         @OptionGroup var store: StoreOption
         @Argument(help: "A file made by evidence export.") var file: String

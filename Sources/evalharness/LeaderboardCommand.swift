@@ -37,7 +37,9 @@ struct LeaderboardCommand: ParsableCommand {
             var scores: [(path: String, document: JSONValue)] = []
             for folder in folders.isEmpty ? ["results/alpacaeval"] : folders {
                 guard Files.isFolder(folder) else {
-                    throw EvaluationError.missingInput("There is no folder \(folder). Name the folder of a run, or of many.")
+                    throw EvaluationError.missingInput(
+                        "There is no folder \(folder). Name the folder of a run, or "
+                            + "of many.")
                 }
                 let candidates = [folder] + Files.names(in: folder).map { "\(folder)/\($0)" }
                 for candidate in candidates {
@@ -64,7 +66,11 @@ struct LeaderboardCommand: ParsableCommand {
         var output: String?
 
         func run() throws {
-            let board = try Leaderboard(document: try Files.readJSON(leaderboard, asked: "The leaderboard"), path: leaderboard)
+            let board = try Leaderboard(
+                document: try Files.readJSON(
+                    leaderboard,
+                    asked: "The "
+                        + "leaderboard"), path: leaderboard)
             switch format {
             case .alpacaCSV:
                 guard let output else { return Console.data(board.csv) }

@@ -33,12 +33,15 @@ enum OpenModel {
             return try endpoint("anthropic:\(name)", name, base, .anthropicMessages, key, role, options)
         case .openAICompatible(let name, let baseURL):
             return try endpoint(
-                "openai-compatible:\(name)@\(baseURL)", name, baseURL, .openAIChat, compatibleKey(role, options, baseURL), role,
+                "openai-compatible:\(name)@\(baseURL)", name, baseURL, .openAIChat,
+                compatibleKey(role, options, baseURL), role,
                 options)
-        case .exec(let program): return try ExecChatModel(program: program, maxConcurrentRequests: options.concurrency ?? 4)
+        case .exec(let program):
+            return try ExecChatModel(program: program, maxConcurrentRequests: options.concurrency ?? 4)
         case .local(let path):
             throw EvaluationError.configuration(
-                "\(path): local checkpoints are not served by this version. Generate the outputs elsewhere and name them with "
+                "\(path): local checkpoints are not served by this version. Generate the outputs elsewhere and "
+                    + "name them with "
                     + "outputs:FILE, or serve the model and name it with openai-compatible:NAME@URL.")
         case .outputs, .annotations, .replay:
             throw EvaluationError.configuration("\(source) cannot answer here: name a model that can be asked.")
@@ -49,15 +52,20 @@ enum OpenModel {
     static func replay(_ text: String, ownModel: ModelSource?, options: RunOptions) async throws -> any ChatModel {
         let parts = text.split(separator: "#", maxSplits: 1).map(String.init)
         guard Files.exists(parts[0]) else {
-            throw EvaluationError.missingInput("There is no evidence store at \(parts[0]). Check the path after replay:.")
+            throw EvaluationError.missingInput(
+                "There is no evidence store at \(parts[0]). Check the path after "
+                    + "replay:.")
         }
         let store = try EvidenceStore(path: parts[0])
         let models = try await store.counts().models.keys.sorted()
         let wanted = parts.count == 2 ? parts[1] : ownModel.map { "\($0)" }
-        guard let fingerprint = models.first(where: { $0 == wanted }) ?? (parts.count == 1 && models.count == 1 ? models[0] : nil)
+        guard
+            let fingerprint = models.first(where: { $0 == wanted })
+                ?? (parts.count == 1 && models.count == 1 ? models[0] : nil)
         else {
             throw EvaluationError.configuration(
-                "\(parts[0]) holds answers of \(models.isEmpty ? "nobody" : models.joined(separator: ", ")). Say whose to replay: "
+                "\(parts[0]) holds answers of \(models.isEmpty ? "nobody" : models.joined(separator: ", ")). Say "
+                    + "whose to replay: "
                     + "replay:\(parts[0])#MODEL.")
         }
         return ReplayChatModel(name: fingerprint, fingerprint: fingerprint, store: store)
@@ -83,10 +91,13 @@ enum OpenModel {
         let name = keyVariable(role, options) ?? variable
         if let key = Environment.secret(name) { return key }
         if options.offline || options.dryRun { return nil }
-        throw ModelFailure.credentials("The environment variable \(name) holds no key. Set it, and run the same command again.")
+        throw ModelFailure.credentials(
+            "The environment variable \(name) holds no key. Set it, and run the same "
+                + "command again.")
     }
 
-    /// A key goes to another host only when the user says so: by naming its variable, or by naming that host in OPENAI_BASE_URL.
+    /// A key goes to another host only when the user says so: by naming its variable, or by naming that host in
+    /// OPENAI_BASE_URL.
     private static func compatibleKey(_ role: ModelRole, _ options: RunOptions, _ baseURL: String) -> Secret? {
         if let name = keyVariable(role, options) { return Environment.secret(name) }
         if let key = Environment.secret("EVALHARNESS_API_KEY") { return key }

@@ -24,7 +24,8 @@ struct Pipeline {
             promptPath = path
             promptBytes = try Files.read(path, asked: "The prompts")
             prompts = try PromptSet(
-                bytes: promptBytes, path: path, isOfficial: Digest.sha256(promptBytes) == benchmark.file(.prompts)?.sha256)
+                bytes: promptBytes, path: path,
+                isOfficial: Digest.sha256(promptBytes) == benchmark.file(.prompts)?.sha256)
         } else {
             let file = try cache.load(.prompts)
             promptPath = file.provenance.name
@@ -50,7 +51,8 @@ struct Pipeline {
         }
     }
 
-    private func generate(_ source: ModelSource, name: String?, role: ModelRole) async throws -> (ModelOutputs, String) {
+    private func generate(_ source: ModelSource, name: String?, role: ModelRole) async throws -> (ModelOutputs, String)
+    {
         let store = try openStore()
         let model = try openModel(source, role: role, store: store, spending: nil)
         let bar = ProgressBar("generate", total: selected.count, isEnabled: !options.noProgress)
@@ -64,7 +66,8 @@ struct Pipeline {
         if failures.count > 3 { Console.note("… and \(failures.count - 3) more prompts have none.") }
         if outputs.isEmpty {
             throw ModelFailure.requestFailed(
-                "\(model.name) answered none of the \(selected.count) prompts: \(failures.first?.value.detail ?? "no reason given")")
+                "\(model.name) answered none of the \(selected.count) prompts: "
+                    + "\(failures.first?.value.detail ?? "no reason given")")
         }
         let label = name ?? model.name
         let named = outputs.map { ModelOutput(prompt: $0.prompt, output: $0.output, generator: label) }
@@ -80,7 +83,8 @@ struct Pipeline {
         }
         guard promptsCarryOutputs else {
             throw EvaluationError.configuration(
-                "\(promptPath) carries no outputs to compare with. Name a baseline with --baseline (outputs:FILE, or a model).")
+                "\(promptPath) carries no outputs to compare with. Name a baseline with --baseline (outputs:FILE, "
+                    + "or a model).")
         }
         return chosen(try ModelOutputs(bytes: promptBytes, path: promptPath, prompts: prompts, name: nil))
     }
@@ -103,9 +107,10 @@ struct Pipeline {
             let published = try PublishedAnnotations(
                 bytes: try Files.read(path, asked: "The published annotations"), path: path)
             let annotations = try Stages.replay(
-                published, path: path, prompts: prompts, selected: Set(selected.map(\.index)), baseline: baseline, outputs: outputs)
+                published, path: path, prompts: prompts, selected: Set(selected.map(\.index)), baseline: baseline,
+                outputs: outputs)
             return JudgedRun(
-                annotations: annotations, judge: published.annotator, fingerprint: "annotations:\(published.sha256)",
+                annotations: annotations, judge: published.annotator, fingerprint: "published:\(published.annotator)",
                 isReferenceJudge: published.annotator == benchmark.judge, cost: nil)
         }
         let store = try openStore()
@@ -127,14 +132,17 @@ struct Pipeline {
             seed: options.decoding.seed ?? 0)
         let calibration = rule.design == nil || rule.design == .minimal ? nil : try Calibration(cache)
         let score = try Stages.score(
-            run.annotations, promptCount: selected.count, averageLength: averageLength, calibration: calibration, rule: rule)
+            run.annotations, promptCount: selected.count, averageLength: averageLength, calibration: calibration,
+            rule: rule)
         return (score, calibration?.provenance ?? [])
     }
 
     /// What would be asked, without asking.
     func estimate(_ outputs: ModelOutputs, _ baseline: ModelOutputs) async throws -> JSONValue {
         let pairs = Stages.pairs(selected, baseline: baseline, outputs: outputs)
-        if try publishedAnnotationsPath() != nil { return ["pairs": .integer(pairs.count), "calls": 0, "usd_at_most": 0] }
+        if try publishedAnnotationsPath() != nil {
+            return ["pairs": .integer(pairs.count), "calls": 0, "usd_at_most": 0]
+        }
         let store = try openStore()
         let (judge, _) = try await openJudge(store)
         var calls = 0
@@ -166,7 +174,9 @@ struct Pipeline {
         return try EvidenceStore(path: path)
     }
 
-    private func openModel(_ source: ModelSource, role: ModelRole, store: EvidenceStore, spending: Spending?) throws -> any ChatModel {
+    private func openModel(_ source: ModelSource, role: ModelRole, store: EvidenceStore, spending: Spending?) throws
+        -> any ChatModel
+    {
         let model = try OpenModel.open(source, role: role, options: options)
         if options.offline { return ReplayChatModel(name: model.name, fingerprint: model.fingerprint, store: store) }
         return RecordingChatModel(model, store: store, spending: spending)
@@ -188,7 +198,9 @@ struct Pipeline {
         let template = try PromptTemplate(text: templateText, name: templateName)
         let named = try options.judgeModel.map { try ModelSource($0) }
         guard let source = named ?? definition.model else {
-            throw EvaluationError.configuration("The judge \(definition.id) needs a model: name one with --judge-model.")
+            throw EvaluationError.configuration(
+                "The judge \(definition.id) needs a model: name one with "
+                    + "--judge-model.")
         }
         if case .replay(let path) = source {
             let model = try await OpenModel.replay(path, ownModel: definition.model, options: options)
@@ -199,7 +211,8 @@ struct Pipeline {
         let prices = isOwnModel ? definition.prices : nil
         if options.maxCost != nil, prices == nil {
             throw EvaluationError.configuration(
-                "--max-cost needs the prices of \(source), and judges/\(definition.id)/judge.yaml gives none for it. Write a judge "
+                "--max-cost needs the prices of \(source), and judges/\(definition.id)/judge.yaml gives none for "
+                    + "it. Write a judge "
                     + "of your own with that model and its prices.")
         }
         let spending = prices.map { prices in Spending(limit: options.maxCost, price: prices.cost) }
@@ -251,7 +264,8 @@ enum Definitions {
         guard !name.contains("/"), Files.exists("\(parent)/\(name)/\(kind).yaml") else {
             let known = Files.names(in: parent).filter { Files.exists("\(parent)/\($0)/\(kind).yaml") }
             throw EvaluationError.configuration(
-                "There is no \(kind) \"\(name)\"; known are \(known.joined(separator: ", ")), or the path of a folder of your own.")
+                "There is no \(kind) \"\(name)\"; known are \(known.joined(separator: ", ")), or the path of a "
+                    + "folder of your own.")
         }
         return "\(parent)/\(name)"
     }

@@ -16,7 +16,8 @@ struct RunCommand: AsyncParsableCommand {
 
     static func nothingToRun(_ benchmark: String) -> ValidationError {
         ValidationError(
-            "Name the model under test, for instance: evalharness run \(benchmark) --model outputs:model_outputs.json --judge "
+            "Name the model under test, for instance: evalharness run \(benchmark) --model "
+                + "outputs:model_outputs.json --judge "
                 + "annotations:annotations.json")
     }
 }
@@ -54,10 +55,12 @@ struct JudgeCommand: AsyncParsableCommand {
 
     private func storedOutputs(_ pipeline: Pipeline) throws -> String {
         guard let name = options.name else { throw RunCommand.nothingToRun(options.benchmark) }
-        let directory = try RunDirectory(resultsFolder: options.resultsDir, benchmark: pipeline.benchmark.id, model: name)
+        let directory = try RunDirectory(
+            resultsFolder: options.resultsDir, benchmark: pipeline.benchmark.id, model: name)
         guard Files.exists(directory.modelOutputs) else {
             throw EvaluationError.missingInput(
-                "There are no outputs at \(directory.modelOutputs). Make them with: evalharness generate \(options.benchmark).")
+                "There are no outputs at \(directory.modelOutputs). Make them with: evalharness generate "
+                    + "\(options.benchmark).")
         }
         return "outputs:\(directory.modelOutputs)"
     }
@@ -90,17 +93,21 @@ struct BenchmarkRun {
         let subject = ScoreRecord.Subject(
             benchmark: pipeline.benchmark.id, datasetSHA256: pipeline.prompts.sha256,
             isOfficialPromptSet: pipeline.prompts.isOfficial, baseline: baseline.name, baselineSHA256: baseline.sha256,
-            model: outputs.name, modelFingerprint: fingerprint, judge: judged.judge, judgeFingerprint: judged.fingerprint,
+            model: outputs.name, modelFingerprint: fingerprint, judge: judged.judge,
+            judgeFingerprint: judged.fingerprint,
             isReferenceJudge: judged.isReferenceJudge)
-        let record = RunRecord(subject: subject, options: options, benchmark: pipeline.benchmark, prompts: pipeline.selected)
+        let record = RunRecord(
+            subject: subject, options: options, benchmark: pipeline.benchmark, prompts: pipeline.selected)
         if !options.overwrite { try directory.refuseOtherRun(record.identity) }
 
         let (score, data) = try pipeline.score(judged, averageLength: outputs.averageLength)
         let scores = ScoreRecord(subject: subject, score: score, data: data, cost: judged.cost).json
         try Files.write(outputs.json, to: directory.modelOutputs)
-        try Files.write(.array(judged.annotations.map { $0.json(version: Version.annotation) }), to: directory.annotations)
+        try Files.write(
+            .array(judged.annotations.map { $0.json(version: Version.annotation) }), to: directory.annotations)
         try Files.write(scores, to: directory.scores)
-        try Files.write(record.json(files: [directory.modelOutputs, directory.annotations, directory.scores]), to: directory.run)
+        try Files.write(
+            record.json(files: [directory.modelOutputs, directory.annotations, directory.scores]), to: directory.run)
         report(scores, directory)
         try refuseTooManyMissing(score)
         _ = consume lock
@@ -128,7 +135,8 @@ struct BenchmarkRun {
         for note in scores["notes"]?.array ?? [] { Console.note("note: \(note.string ?? "")") }
         if scores["judge"]?["reference_judge"]?.bool == false {
             Console.note(
-                "note: judged by \(scores["judge"]?["id"]?.string ?? "?"), not by the board's judge: compare only with runs of "
+                "note: judged by \(scores["judge"]?["id"]?.string ?? "?"), not by the board's judge: compare only "
+                    + "with runs of "
                     + "this judge")
         }
         Console.note("results: \(directory.path)")
@@ -139,8 +147,10 @@ struct BenchmarkRun {
         guard share > pipeline.options.missingLimit else { return }
         let reasons = score.missing.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
         throw EvaluationError.integrity(
-            "\(score.missingCount) of \(score.promptCount) verdicts are missing (\(reasons)), more than --missing-limit "
-                + "\(pipeline.options.missingLimit) allows. The reasons stand in annotations.json; run the same command again to ask "
+            "\(score.missingCount) of \(score.promptCount) verdicts are missing (\(reasons)), more than "
+                + "--missing-limit "
+                + "\(pipeline.options.missingLimit) allows. The reasons stand in annotations.json; run the same "
+                + "command again to ask "
                 + "for the failed ones.")
     }
 }

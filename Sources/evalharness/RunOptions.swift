@@ -8,13 +8,13 @@ struct RunOptions: ParsableArguments {
     @Argument(help: "The benchmark: a folder under benchmarks/ (alpacaeval).")
     var benchmark: String
 
-    @Option(help: "The model under test: PATH, openai:NAME, anthropic:NAME, openai-compatible:NAME@URL, outputs:FILE, exec:PROGRAM.")
+    @Option(help: "The model under test: PATH, openai:NAME, openai-compatible:NAME@URL, outputs:FILE …")
     var model: String?
 
     @Option(help: "What it is compared to; the benchmark's own baseline when left out.")
     var baseline: String?
 
-    @Option(help: "Prompts of your own: a JSON array of records with \"instruction\"; records with \"output\" are the baseline too.")
+    @Option(help: "Prompts of your own: a JSON array with \"instruction\", and \"output\" for the baseline's.")
     var prompts: String?
 
     @Option(help: "What the results call the model; the outputs' generator when left out.")
@@ -80,7 +80,10 @@ struct RunOptions: ParsableArguments {
     mutating func validate() throws {
         if let limit { _ = try RunOptions.range(limit) }
         if let shard { _ = try RunOptions.share(shard) }
-        if let concurrency, !(1...1024).contains(concurrency) { throw ValidationError("--concurrency takes 1 to 1024.") }
+        if let concurrency, !(1...1024).contains(concurrency) {
+            throw ValidationError(
+                "--concurrency takes 1 to 1024.")
+        }
         if attempts < 1 { throw ValidationError("--attempts takes 1 or more.") }
         if !(0...1).contains(missingLimit) { throw ValidationError("--missing-limit takes 0 to 1.") }
     }
@@ -94,7 +97,9 @@ struct RunOptions: ParsableArguments {
         }
         if !sampleID.isEmpty {
             if let stranger = sampleID.first(where: { !set.prompts.indices.contains($0) }) {
-                throw EvaluationError.configuration("--sample-id \(stranger): there are prompts 0 to \(set.prompts.count - 1).")
+                throw EvaluationError.configuration(
+                    "--sample-id \(stranger): there are prompts 0 to "
+                        + "\(set.prompts.count - 1).")
             }
             prompts = prompts.filter { sampleID.contains($0.index) }
         }
@@ -102,7 +107,11 @@ struct RunOptions: ParsableArguments {
             let (share, count) = try RunOptions.share(shard)
             prompts = prompts.filter { $0.index % count == share - 1 }
         }
-        if prompts.isEmpty { throw EvaluationError.configuration("No prompt is left to run: widen --limit, --sample-id or --shard.") }
+        if prompts.isEmpty {
+            throw EvaluationError.configuration(
+                "No prompt is left to run: widen --limit, "
+                    + "--sample-id or --shard.")
+        }
         return prompts
     }
 
@@ -118,7 +127,9 @@ struct RunOptions: ParsableArguments {
 
     private static func share(_ text: String) throws -> (share: Int, count: Int) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false).map { Int($0) }
-        if parts.count == 2, let share = parts[0], let count = parts[1], 1 <= share, share <= count { return (share, count) }
+        if parts.count == 2, let share = parts[0], let count = parts[1], 1 <= share, share <= count {
+            return (share, count)
+        }
         throw ValidationError("--shard takes i/n, such as 1/4, not \"\(text)\".")
     }
 }
@@ -148,7 +159,7 @@ struct ScoringOptions: ParsableArguments {
     @Option(help: "Resamples of the intervals; 0 computes none.")
     var resamples = 1000
 
-    @Option(help: "The design of the length control: length_controlled_v1, length_controlled_noreg, length_controlled_minimal or none.")
+    @Option(help: "length_controlled_v1, length_controlled_noreg, length_controlled_minimal or none.")
     var lengthControl: String?
 
     @Option(help: "How a row finds its prompt's difficulty: position (as alpaca_eval) or instruction.")
@@ -168,8 +179,9 @@ struct ScoringOptions: ParsableArguments {
         }
     }
 
-    /// Upstream's own design on upstream's own prompts. A part of them gets the difficulty by instruction, since its rows no longer
-    /// stand where upstream expects them; prompts of one's own have no difficulty, and get the minimal design.
+    /// Upstream's own design on upstream's own prompts. A part of them gets the difficulty by instruction, since its
+    /// rows no longer stand where upstream expects them; prompts of one's own have no difficulty, and get the minimal
+    /// design.
     func rule(isOfficialPromptSet: Bool, isWhole: Bool, seed: UInt64) -> ScoringRule {
         let design: LengthControlDesign? =
             switch lengthControl {

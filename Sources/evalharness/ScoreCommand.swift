@@ -43,7 +43,11 @@ struct ScoreCommand: AsyncParsableCommand {
         if !outputs.isEmpty, outputs.count != annotations.count {
             throw ValidationError("Give one --outputs for each --annotations, in the same order, or none.")
         }
-        if name != nil, annotations.count > 1 { throw ValidationError("--name names one model; there are several --annotations.") }
+        if name != nil, annotations.count > 1 {
+            throw ValidationError(
+                "--name names one model; there are several "
+                    + "--annotations.")
+        }
     }
 
     func run() async throws {
@@ -55,7 +59,8 @@ struct ScoreCommand: AsyncParsableCommand {
         let runs = scorer.runs
         if runs.isEmpty {
             throw EvaluationError.missingInput(
-                "There is no run under \(resultsDir)/\(benchmark) to score. Make one with: evalharness run \(benchmark), or name "
+                "There is no run under \(resultsDir)/\(benchmark) to score. Make one with: evalharness run "
+                    + "\(benchmark), or name "
                     + "files with --annotations.")
         }
         let documents = try await withThrowingTaskGroup(of: (Int, JSONValue).self) { group in
@@ -125,22 +130,24 @@ struct Scorer: Sendable {
             annotations, promptCount: promptCount, averageLength: averageLength(annotations, outputs),
             calibration: calibration, rule: rule)
         return ScoreRecord(
-            subject: subject(record, annotations, published, outputs), score: score, data: calibration?.provenance ?? [],
+            subject: subject(record, annotations, published, outputs), score: score,
+            data: calibration?.provenance ?? [],
             cost: try cost(run, record)
         ).json
     }
 
     func explanation(of index: Int) throws -> String {
         guard runs.count == 1 else {
-            throw EvaluationError.configuration("--explain needs one run: name it with --name or --annotations (\(runs.count) fit).")
+            throw EvaluationError.configuration(
+                "--explain needs one run: name it with --name or --annotations "
+                    + "(\(runs.count) fit).")
         }
         let (annotations, _, _) = try load(runs[0])
         guard let row = annotations.firstIndex(where: { $0.prompt.index == index }) else {
             throw EvaluationError.configuration(
                 "Prompt \(index) has no annotation here; prompts are numbered 0 to \(prompts.prompts.count - 1).")
         }
-        let raw = try Files.readJSON(runs[0].annotations, asked: "The annotations")[row]
-        return try Explanation(annotations, row: row, record: raw ?? .null, calibration: calibration, rule: rule).text
+        return try Explanation(annotations, row: row, calibration: calibration, rule: rule).text
     }
 
     private func load(_ run: Run) throws -> ([Annotation], PublishedAnnotations, ModelOutputs?) {
@@ -167,14 +174,15 @@ struct Scorer: Sendable {
     ) -> ScoreRecord.Subject {
         let model = command.name ?? annotations[0].output.generator
         let baselineSHA256 =
-            record?["baseline"]?["sha256"]?.string ?? Digest.sha256(annotations.map(\.baseline.output).joined(separator: "\0"))
+            record?["baseline"]?["sha256"]?.string
+            ?? Digest.sha256(annotations.map(\.baseline.output).joined(separator: "\0"))
         return ScoreRecord.Subject(
             benchmark: benchmark.id, datasetSHA256: prompts.sha256, isOfficialPromptSet: prompts.isOfficial,
             baseline: record?["baseline"]?["name"]?.string ?? annotations[0].baseline.generator,
             baselineSHA256: baselineSHA256, model: record?["model"]?["name"]?.string ?? model,
             modelFingerprint: record?["model"]?["fingerprint"]?.string ?? "outputs:\(outputs?.sha256 ?? "")",
             judge: record?["judge"]?["id"]?.string ?? published.annotator,
-            judgeFingerprint: record?["judge"]?["fingerprint"]?.string ?? "annotations:\(published.sha256)",
+            judgeFingerprint: record?["judge"]?["fingerprint"]?.string ?? "published:\(published.annotator)",
             isReferenceJudge: record?["judge"]?["reference_judge"]?.bool ?? (published.annotator == benchmark.judge))
     }
 

@@ -33,7 +33,11 @@ import Testing
                 #expect(error.reason.contains(reason), "\(text): \(error.reason)")
             }
         }
-        #expect(throws: JSONError(reason: "expected a value", line: 2, column: 3)) { try JSONValue(parsing: "[1,\n  x]") }
+        #expect(throws: JSONError(reason: "expected a value", line: 2, column: 3)) {
+            try JSONValue(
+                parsing: "[1,\n "
+                    + " x]")
+        }
     }
 
     @Test("A document cut anywhere is refused, never half read")

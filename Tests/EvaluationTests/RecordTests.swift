@@ -6,14 +6,20 @@ import Testing
 @Suite struct RecordTests {
     private static func prompts(_ count: Int = 3) throws -> PromptSet {
         let records = (0..<count).map { #"{"instruction":"q\#($0)","dataset":"d"}"# }
-        return try PromptSet(bytes: Array("[\(records.joined(separator: ","))]".utf8), path: "p.json", isOfficial: false)
+        return try PromptSet(
+            bytes: Array("[\(records.joined(separator: ","))]".utf8), path: "p.json", isOfficial: false)
     }
 
     @Test(
         "A wrong prompt file is refused with its record and its fault",
         arguments: [
             (#"{"a":1}"#, "array"), ("[]", "no prompts"), ("[1]", "record 0"), (#"[{"output":"x"}]"#, "instruction"),
-            (#"[{"instruction":7}]"#, "string"), (#"[{"instruction":"a"},{"instruction":"a"}]"#, "record 0"), ("[", "JSON"),
+            (#"[{"instruction":7}]"#, "string"),
+            (
+                #"[{"instruction":"a"},{"instruction":"a"}]"#,
+                "record "
+                    + "0"
+            ), ("[", "JSON"),
         ])
     func badPrompts(text: String, word: String) {
         do {
@@ -26,7 +32,8 @@ import Testing
 
     @Test("Outputs may stand in any order and miss prompts; an empty output is an output")
     func outputs() throws {
-        let text = #"[{"instruction":"q2","output":"","generator":"g"},{"instruction":"q0","output":"é😀","generator":"g"}]"#
+        let text =
+            #"[{"instruction":"q2","output":"","generator":"g"},{"instruction":"q0","output":"é😀","generator":"g"}]"#
         let outputs = try ModelOutputs(bytes: Array(text.utf8), path: "o.json", prompts: Self.prompts(), name: nil)
         #expect(outputs.name == "g")
         #expect(outputs.outputs.map(\.prompt.index) == [2, 0])
@@ -41,7 +48,10 @@ import Testing
             (#"[{"instruction":"q0","output":"a"},{"instruction":"q0","output":"b"}]"#, "record 1"),
             (#"[{"instruction":"q0","output":"a"},{"instruction":"other","output":"b"}]"#, "record 1"),
             (#"[{"instruction":"other","output":"b"}]"#, "none of the 3 prompts"),
-            (#"[{"instruction":"q0","output":"a","generator":"g"},{"instruction":"q1","output":"b","generator":"h"}]"#, "--name"),
+            (
+                #"[{"instruction":"q0","output":"a","generator":"g"},{"instruction":"q1","output":"b","generator":"h"}]"#,
+                "--name"
+            ),
         ])
     func badOutputs(text: String, word: String) throws {
         let prompts = try Self.prompts()
@@ -76,7 +86,8 @@ import Testing
     @Test("A published verdict on another output is missing, and a file about others only is refused")
     func replay() throws {
         let prompts = try Self.prompts()
-        let text = #"[{"instruction":"q0","output":"o","generator":"M"},{"instruction":"q1","output":"new","generator":"M"}]"#
+        let text =
+            #"[{"instruction":"q0","output":"o","generator":"M"},{"instruction":"q1","output":"new","generator":"M"}]"#
         let outputs = try ModelOutputs(bytes: Array(text.utf8), path: "o.json", prompts: prompts, name: nil)
         let published = try Self.published([Self.annotation("2", instruction: "q1"), Self.annotation("2")])
         let annotations = try Stages.replay(
@@ -113,7 +124,9 @@ import Testing
     @Test("A record that evalharness wrote reads back with the same verdict and reason")
     func annotationRoundTrip() throws {
         let prompts = try Self.prompts()
-        let published = try Self.published([Self.annotation("1.2345678901234567"), Self.annotation("null", instruction: "q1")])
+        let published = try Self.published([
+            Self.annotation("1.2345678901234567"), Self.annotation("null", instruction: "q1"),
+        ])
         let annotations = try Stages.replay(
             published, path: "a.json", prompts: prompts, selected: [0, 1], baseline: nil, outputs: nil)
         let text = JSONValue.array(annotations.map { $0.json(version: "v") }).serialized()
@@ -127,6 +140,7 @@ import Testing
         for wrong in ["", "..", ".", ".hidden", String(repeating: "x", count: 300)] {
             #expect(throws: EvaluationError.self) { try RunDirectory(resultsFolder: "r", benchmark: "b", model: wrong) }
         }
-        #expect(try RunDirectory(resultsFolder: "r", benchmark: "b", model: "a\u{0}\u{202E}/../x").path == "r/b/a___.._x")
+        #expect(
+            try RunDirectory(resultsFolder: "r", benchmark: "b", model: "a\u{0}\u{202E}/../x").path == "r/b/a___.._x")
     }
 }

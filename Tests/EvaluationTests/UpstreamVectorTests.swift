@@ -23,7 +23,8 @@ struct UpstreamVectorTests {
 
     @Test("Recorded log-probabilities give the recorded preferences")
     func logprobs() throws {
-        let samples = try JSONValue(parsing: SharedData.contents("\(SharedData.alpacaEval)/vectors/logprob_to_preference.json"))
+        let samples = try JSONValue(
+            parsing: SharedData.contents("\(SharedData.alpacaEval)/vectors/logprob_to_preference.json"))
         let set = try JSONValue(parsing: SharedData.contents("\(SharedData.alpacaEval)/baseline/eval_set.json"))
         let parser = VerdictParser.tokenLogprobs(first: "m", second: "M", place: .first, binarize: false)
         var compared = 0
@@ -42,7 +43,10 @@ struct UpstreamVectorTests {
                 #expect(abs(preference - expected) < 1e-9, "row \(sample["row"]?.integer ?? -1)")
                 compared += 1
             case (.unparsable, nil): compared += 1
-            case (let outcome, let expected): Issue.record("\(outcome) where upstream has \(String(describing: expected))")
+            case (let outcome, let expected):
+                Issue.record(
+                    "\(outcome) where upstream has "
+                        + "\(String(describing: expected))")
             }
         }
         #expect(compared > 0)

@@ -4,9 +4,12 @@ import Testing
 
 @Suite struct VerdictParserTests {
     private static func reply(_ text: String, top: [(String, Double)] = []) -> Completion {
-        let tokens = top.isEmpty ? [] : [
-            Completion.Token(text: text, logprob: 0, top: top.map { .init(text: $0.0, logprob: $0.1) })
-        ]
+        let tokens =
+            top.isEmpty
+            ? []
+            : [
+                Completion.Token(text: text, logprob: 0, top: top.map { .init(text: $0.0, logprob: $0.1) })
+            ]
         return Completion(text: text, finishReason: .length, tokens: tokens, raw: "")
     }
 

@@ -10,7 +10,9 @@ import Testing
 
     init() throws { folder = try TemporaryFolder() }
 
-    private func open(_ name: String = "e.sqlite") throws -> EvidenceStore { try EvidenceStore(path: "\(folder.path)/\(name)") }
+    private func open(_ name: String = "e.sqlite") throws -> EvidenceStore {
+        try EvidenceStore(path: "\(folder.path)/\(name)")
+    }
 
     @Test("An answered request is never asked again, by this process or the next")
     func recording() async throws {
@@ -30,7 +32,9 @@ import Testing
         let completion = Completion(
             text: "m", finishReason: .length,
             tokens: [
-                .init(text: "m", logprob: -0.1, top: [.init(text: "m", logprob: -0.1), .init(text: "M", logprob: -.infinity)])
+                .init(
+                    text: "m", logprob: -0.1,
+                    top: [.init(text: "m", logprob: -0.1), .init(text: "M", logprob: -.infinity)])
             ], usage: .init(inputTokens: 3, outputTokens: 1), servedModel: "x-1", raw: "{\"a\": 1}\u{0}é")
         let store = try open()
         try await store.recordIntent(key: "k", request: "{}", model: "m")
@@ -94,10 +98,14 @@ import Testing
         await #expect(throws: ModelFailure.self) { try await replay.complete(.asking("z")) }
     }
 
-    @Test("A record that was touched is refused, and nothing of its file is taken", arguments: ["completion", "request", "model", "key"])
+    @Test(
+        "A record that was touched is refused, and nothing of its file is "
+            + "taken", arguments: ["completion", "request", "model", "key"])
     func tampering(field: String) async throws {
         let store = try open("source")
-        for text in ["a", "b"] { _ = try await RecordingChatModel(CountingModel(), store: store).complete(.asking(text)) }
+        for text in ["a", "b"] {
+            _ = try await RecordingChatModel(CountingModel(), store: store).complete(.asking(text))
+        }
         var records = try JSONValue.parseLines(Array(try exported(store).joined(separator: "\n").utf8))
         var object = try #require(records[1].object)
         let original = try #require(object[field]?.string)

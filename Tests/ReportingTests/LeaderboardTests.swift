@@ -10,8 +10,10 @@ import Testing
             "benchmark": ["id": "alpacaeval", "dataset_sha256": "d", "baseline_sha256": "b"],
             "judge": ["id": .string(judge), "fingerprint": "f"],
             "metrics": [
-                "length_controlled_winrate": lc.map { ["value": .number($0), "official_se": 1.6966899446296563e-05] } ?? .null,
-                "win_rate": ["value": .number(win), "official_se": 1.5], "discrete_win_rate": ["value": 48.94278606965174],
+                "length_controlled_winrate": lc.map { ["value": .number($0), "official_se": 1.6966899446296563e-05] }
+                    ?? .null,
+                "win_rate": ["value": .number(win), "official_se": 1.5],
+                "discrete_win_rate": ["value": 48.94278606965174],
                 "n_wins": 393, "n_wins_base": 410, "n_draws": 1, "n_total": 804, "avg_length": 2033,
             ],
         ]

@@ -17,7 +17,8 @@ package struct Command {
     private let error = Pipe()
 
     /// - Parameter environment: all that the program sees; nil passes on this process's.
-    package init(_ program: String, _ arguments: [String], environment: [String: String]? = nil, folder: String? = nil) {
+    package init(_ program: String, _ arguments: [String], environment: [String: String]? = nil, folder: String? = nil)
+    {
         process.executableURL = URL(fileURLWithPath: program)
         process.arguments = arguments
         if let environment { process.environment = environment }
