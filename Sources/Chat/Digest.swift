@@ -31,3 +31,26 @@ package enum Digest {
         return Array(output.prefix(Int(length)))
     }
 }
+
+/// A SHA-256 that grows with what is fed to it.
+package final class RunningDigest {
+    private let context: OpaquePointer
+
+    package init() {
+        context = EVP_MD_CTX_new()
+        precondition(EVP_DigestInit_ex(context, EVP_sha256(), nil) == 1, "libcrypto offers no SHA-256")
+    }
+
+    deinit { EVP_MD_CTX_free(context) }
+
+    package func update(_ bytes: [UInt8]) {
+        precondition(EVP_DigestUpdate(context, bytes, bytes.count) == 1, "libcrypto refused \(bytes.count) bytes")
+    }
+
+    /// 64 hexadecimal digits; nothing may be fed afterwards.
+    package func finish() -> String {
+        var output = [UInt8](repeating: 0, count: 32)
+        precondition(EVP_DigestFinal_ex(context, &output, nil) == 1, "libcrypto could not finish a SHA-256")
+        return Digest.hex(output)
+    }
+}

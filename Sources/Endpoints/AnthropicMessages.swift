@@ -14,12 +14,15 @@ enum AnthropicMessages {
         switch request.decoding {
         case .greedy: if !adaptation.dropsTemperature { body["temperature"] = 0 }
         case .sampling(let temperature, let topK, let topP, let minP):
-            if minP != nil { throw .unsupported("\(model) is behind Anthropic's interface, which has no min_p. Leave it out.") }
+            if minP != nil {
+                throw .unsupported("\(model) is behind Anthropic's interface, which has no min_p. Leave it out.")
+            }
             if !adaptation.dropsTemperature { body["temperature"] = .number(temperature) }
             // 1 means "no nucleus", and newer models take either temperature or top_p, never both.
             if let topP, topP < 1, !adaptation.dropsTopP { body["top_p"] = .number(topP) }
             if let topK { body["top_k"] = .integer(topK) }
-        case .beam: throw .unsupported("\(model) is behind an endpoint, which has no beam search. Use greedy or sampling.")
+        case .beam:
+            throw .unsupported("\(model) is behind an endpoint, which has no beam search. Use greedy or sampling.")
         }
         if !request.stop.isEmpty { body["stop_sequences"] = .array(request.stop.map(JSONValue.string)) }
         return .object(body)
@@ -44,7 +47,9 @@ enum AnthropicMessages {
     }
 
     private static func usage(_ usage: JSONValue?) -> Completion.Usage? {
-        guard let input = usage?["input_tokens"]?.integer, let output = usage?["output_tokens"]?.integer else { return nil }
+        guard let input = usage?["input_tokens"]?.integer, let output = usage?["output_tokens"]?.integer else {
+            return nil
+        }
         return Completion.Usage(inputTokens: input, outputTokens: output)
     }
 }

@@ -44,8 +44,8 @@ package final class ChatEndpoint: ChatModel {
     private let rateLimit: RateLimit
     private let adaptation: Mutex<Adaptation>
 
-    /// - Throws: `unsupported` for an address that is malformed or would carry prompts over the open network in plain text;
-    ///   `credentials` for a key that no header can hold.
+    /// - Throws: `unsupported` for an address that is malformed or would carry prompts over the open network in plain
+    ///   text; `credentials` for a key that no header can hold.
     package init(_ configuration: Configuration) throws(ModelFailure) {
         self.configuration = configuration
         format = configuration.wireFormat
@@ -55,11 +55,13 @@ package final class ChatEndpoint: ChatModel {
         }
         if base.scheme == "http", !base.isPrivate, !configuration.allowHTTP {
             throw .unsupported(
-                "\(base) would carry prompts and key in plain text over a public network. Use https://, or --allow-http.")
+                "\(base) would carry prompts and key in plain text over a public network. Use https://, or "
+                    + "--allow-http.")
         }
         if let key = configuration.key, !key.value.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) {
             throw .credentials(
-                "The key for \(configuration.name) holds white space or other characters that no key has. Set it again.")
+                "The key for \(configuration.name) holds white space or other characters that no key has. "
+                    + "Set it again.")
         }
         address = format.address(below: base)
         headers =
@@ -140,7 +142,7 @@ package final class ChatEndpoint: ChatModel {
                 HTTPRequest(address, headers: headers, body: body, timeout: timeout))
             let outcome = outcome(response)
             if case .fault(let fault) = outcome, response.status == 429, let told = fault.told {
-                await rateLimit.pause(told)
+                await rateLimit.pause(min(told, configuration.totalTimeout))  // no longer than anyone waits
             }
             return outcome
         } catch {
@@ -149,7 +151,8 @@ package final class ChatEndpoint: ChatModel {
             case .cancelled: throw CancellationError()
             case .untrusted:
                 return .failed(
-                    .providerRefuses("\(place) is not trusted: \(what). Name your authority's certificate in SSL_CERT_FILE."))
+                    .providerRefuses(
+                        "\(place) is not trusted: \(what). Name your authority's certificate in SSL_CERT_FILE."))
             default:
                 if error.isTransient { return .fault(Fault(what: what)) }
                 return .failed(.requestFailed("\(place) gave no answer: \(what)."))
@@ -187,9 +190,12 @@ package final class ChatEndpoint: ChatModel {
         if (400...499).contains(status), error.isQuotaSpent { return .failed(.providerRefuses(refusal(error.message))) }
         switch status {
         case 401, 403:
-            return .failed(.credentials("\(place) rejects the key (\(said)). Set the right one and run the same command again."))
+            return .failed(
+                .credentials("\(place) rejects the key (\(said)). Set the right one and run the same command again."))
         case 402, 410: return .failed(.providerRefuses(refusal(error.message)))
         case 404 where error.isModelMissing: return .failed(.providerRefuses(refusal(error.message)))
+        case 404:
+            return .failed(.requestFailed("\(place) has nothing at \(address.path) (\(said)). Check the base URL."))
         case 408, 409, 425, 429, 503, 504, 529:
             let told = RetryAfter.delay(response, epochSeconds: configuration.time.epochSeconds())
             return .fault(Fault(what: said, told: told))
@@ -205,8 +211,8 @@ package final class ChatEndpoint: ChatModel {
     }
 
     private func refusal(_ message: String) -> String {
-        "\(place) serves nobody with this account or model any more: \(excerpt(message)). Mend that, and run the same command "
-            + "again: it continues."
+        "\(place) serves nobody with this account or model any more: \(excerpt(message)). Mend that, and run the "
+            + "same command again: it continues."
     }
 
     /// The reply as JSON and as text, the key blotted out of both: what is kept as evidence never holds it.

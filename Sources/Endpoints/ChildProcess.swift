@@ -135,7 +135,8 @@ final class ChildProcess {
     }
 }
 
-/// Held from the making of a pipe until no other program can inherit it: an end that strays hides the end of the output.
+/// Held from the making of a pipe until no other program can inherit it: an end that strays hides the end of the
+/// output.
 private let spawning = Mutex(())
 
 /// A pipe that no program inherits, or nil with `errno`.

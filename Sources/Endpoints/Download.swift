@@ -4,8 +4,8 @@ internal import Synchronization
 
 /// A file from the network: it appears under its name only when it is whole and its hash is the expected one.
 ///
-/// What has come lies in `NAME.part` until then, and the entity tag that it belongs to in `NAME.part.etag`: the next run
-/// asks for the rest of the same file, and gets all of it anew when the server's file has changed.
+/// What has come lies in `NAME.part` until then, and the entity tag that it belongs to in `NAME.part.etag`: the next
+/// run asks for the rest of the same file, and gets all of it anew when the server's file has changed.
 package struct Download: Sendable {
     private static let hub = "https://huggingface.co"
 
@@ -14,7 +14,7 @@ package struct Download: Sendable {
     /// 64 hexadecimal digits; nil takes whatever comes.
     package let sha256: String?
     private let token: Secret?
-    package var sizeLimit = 4 << 30
+    package var sizeLimit = 1 << 30
     package var attempts = 5
     /// Where `token` goes, and nowhere else.
     package var tokenHost = "huggingface.co"
@@ -37,7 +37,8 @@ package struct Download: Sendable {
     }
 
     /// - Parameter progress: gets the bytes that are there and, where the server says so, how many there will be.
-    /// - Throws: `DownloadError`, or `CancellationError` when the task was cancelled; what came is kept for the next run.
+    /// - Throws: `DownloadError`, or `CancellationError` when the task was cancelled; what came is kept for the next
+    ///   run.
     package func run(progress: @escaping @Sendable (Int, Int?) -> Void = { _, _ in }) async throws {
         let address = try checked { () throws(HTTPError) in try WebAddress(url) }
         let partial = try PartialFile(destination: destination, sizeLimit: sizeLimit, progress: progress)
@@ -150,7 +151,7 @@ private final class PartialFile: Sendable {
         etagPath = "\(destination).part.etag"
         self.sizeLimit = sizeLimit
         self.progress = progress
-        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
+        descriptor = Glibc.open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o644)
         guard descriptor >= 0 else { throw .disk(path: path, reason: reason(errno)) }
         guard flock(descriptor, LOCK_EX | LOCK_NB) == 0 else {
             close(descriptor)

@@ -19,12 +19,14 @@ package enum DownloadError: Error, Hashable, Sendable, CustomStringConvertible {
         case .refused(let url, let status): "\(url) is not served (HTTP \(status)). Check the address, or HF_ENDPOINT."
         case .credentials(let url, let status):
             "\(url) is not served without permission (HTTP \(status)). Set HF_TOKEN to a token that may read it."
-        case .tooLarge(let url, let limit): "\(url) is larger than \(limit) bytes, which no file of ours is. Check the address."
+        case .tooLarge(let url, let limit):
+            "\(url) is larger than \(limit) bytes, which no file of ours is. Check the address."
         case .wrongHash(let url, let expected, let found):
-            "\(url) is not the expected file: its SHA-256 is \(found), expected is \(expected). It was deleted; check the address, "
-                + "or HF_ENDPOINT, and run the same command again."
+            "\(url) is not the expected file: its SHA-256 is \(found), expected is \(expected). It was deleted; check "
+                + "the address, or HF_ENDPOINT, and run the same command again."
         case .busy(let path): "\(path) is being downloaded by another process. Wait for it to end."
-        case .disk(let path, let reason): "\(path) cannot be written: \(reason). Mend that and run the same command again."
+        case .disk(let path, let reason):
+            "\(path) cannot be written: \(reason). Mend that and run the same command again."
         }
     }
 }

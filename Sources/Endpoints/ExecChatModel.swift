@@ -2,11 +2,12 @@ package import Chat
 internal import Glibc
 internal import Synchronization
 
-/// A program as a model: one request a line on its standard input, one reply a line on its standard output, in any order.
+/// A program as a model: one request a line on its standard input, one reply a line on its standard output, in any
+/// order.
 ///
-/// A request is `{"id", "messages", "max_tokens", "temperature", …}`, a reply `{"id", "text", "finish_reason"?, "logprobs"?:
-/// [{"token", "logprob", "top": [{"token", "logprob"}]}]}` or `{"id", "error"}`. The program is started at the first request,
-/// without a shell, and sees PATH, HOME, LANG and TMPDIR of the environment: never a key.
+/// A request is `{"id", "messages", "max_tokens", "temperature", …}`, a reply `{"id", "text", "finish_reason"?,
+/// "logprobs"?: [{"token", "logprob", "top": [{"token", "logprob"}]}]}` or `{"id", "error"}`. The program is started at
+/// the first request, without a shell, and sees PATH, HOME, LANG and TMPDIR of the environment: never a key.
 package final class ExecChatModel: ChatModel {
     package let name: String
     package let fingerprint: String
@@ -20,7 +21,8 @@ package final class ExecChatModel: ChatModel {
     ) throws(ModelFailure) {
         let arguments = program.split(separator: " ").map(String.init)
         guard let first = arguments.first, let path = ChildProcess.executablePath(first) else {
-            throw .unsupported("\(program) is no program that can be started. Check its path and that it is executable.")
+            throw .unsupported(
+                "\(program) is no program that can be started. Check its path and that it is executable.")
         }
         name = "exec:\(program)"
         // An interpreter's script among the arguments decides the answers as much as the program does.
@@ -83,8 +85,8 @@ private enum ExecResult {
     case cancelled
 }
 
-/// One request to the program. Unchecked: the task writes `continuation` before the loop's lock passes it on, and from then
-/// on only the loop's thread touches it; `isCancelled` is atomic.
+/// One request to the program. Unchecked: the task writes `continuation` before the loop's lock passes it on, and from
+/// then on only the loop's thread touches it; `isCancelled` is atomic.
 private final class ExecAsk: @unchecked Sendable {
     enum Stage { case new, queued, running, done }
 
@@ -179,7 +181,8 @@ private final class ExecLoop: @unchecked Sendable {
         endChild()
         repeat {
             _ = takeInbox()
-            for ask in Array(pending.values) + queue { ask.finish(.failed(.requestFailed("\(arguments[0]) was closed."))) }
+            let closed = ModelFailure.requestFailed("\(arguments[0]) was closed.")
+            for ask in Array(pending.values) + queue { ask.finish(.failed(closed)) }
             pending.removeAll()
             queue.removeAll()
         } while !leave()
@@ -231,15 +234,16 @@ private final class ExecLoop: @unchecked Sendable {
     private func startChild() -> ModelFailure? {
         if deaths >= ExecLoop.mostDeaths {
             return .providerRefuses(
-                "\(arguments[0]) ended \(deaths) times in a row without an answer. Run it by hand with a request line, and mend it.")
+                "\(arguments[0]) ended \(deaths) times in a row without an answer. Run it by hand with a "
+                    + "request line, and mend it.")
         }
         do throws(ChildProcess.Failure) {
             child = try ChildProcess(path: path, arguments: arguments)
             lastReplyAt = TimeSource.system.now()
             return nil
         } catch {
-            deaths = ExecLoop.mostDeaths
-            return .providerRefuses("\(arguments[0]) cannot be started: \(error.reason). Check that it runs by hand.")
+            deaths += 1
+            return .requestFailed("\(arguments[0]) cannot be started: \(error.reason). Check that it runs by hand.")
         }
     }
 
@@ -291,8 +295,12 @@ private final class ExecLoop: @unchecked Sendable {
     /// - Returns: what is wrong with `line`, where it is no reply to anything that was asked.
     private func deliver(_ line: ArraySlice<UInt8>) -> String? {
         let reply: JSONValue
-        do { reply = try JSONValue(parsing: line) } catch { return "wrote a line that is not JSON: \(error.description)" }
-        guard let id = reply["id"]?.integer, (1..<nextID).contains(id) else { return "answered a request that was never made" }
+        do { reply = try JSONValue(parsing: line) } catch {
+            return "wrote a line that is not JSON: \(error.description)"
+        }
+        guard let id = reply["id"]?.integer, (1..<nextID).contains(id) else {
+            return "answered a request that was never made"
+        }
         lastReplyAt = TimeSource.system.now()
         deaths = 0
         guard let ask = pending.removeValue(forKey: id) else { return nil }  // late, or answered twice
@@ -336,7 +344,9 @@ private enum ExecReply {
                 throw MalformedReply("a token among its logprobs has no text or no number")
             }
             let top = (entry["top"]?.array ?? []).compactMap { alternative -> Completion.Alternative? in
-                guard let text = alternative["token"]?.string, let logprob = alternative["logprob"]?.number else { return nil }
+                guard let text = alternative["token"]?.string, let logprob = alternative["logprob"]?.number else {
+                    return nil
+                }
                 return Completion.Alternative(text: text, logprob: logprob)
             }
             tokens.append(Completion.Token(text: text, logprob: logprob, top: top))

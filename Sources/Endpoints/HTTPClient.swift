@@ -131,6 +131,9 @@ private final class TransferLoop: @unchecked Sendable {
         self.caFile = caFile
         multi = curl_multi_init()!
         ccurl_multi_set_long(multi, CURLMOPT_MAXCONNECTS, limit)
+        // One request at a time on a connection, HTTP/2 too: with many at once curl 7.88 sends one in a thousand twice
+        // (counted at the server), and each costs money.
+        ccurl_multi_set_long(multi, CURLMOPT_PIPELINING, Int(CURLPIPE_NOTHING))
     }
 
     deinit {
@@ -223,7 +226,9 @@ private final class TransferLoop: @unchecked Sendable {
     private func collect() {
         var left: Int32 = 0
         while let message = curl_multi_info_read(multi, &left) {
-            guard message.pointee.msg == CURLMSG_DONE, let transfer = running[message.pointee.easy_handle] else { continue }
+            guard message.pointee.msg == CURLMSG_DONE, let transfer = running[message.pointee.easy_handle] else {
+                continue
+            }
             let code = ccurl_message_result(message)
             if code == CURLE_OK {
                 transfer.response.status = transfer.status
@@ -296,8 +301,6 @@ private final class TransferLoop: @unchecked Sendable {
         ccurl_set_long(handle, CURLOPT_SSL_VERIFYHOST, 2)
         ccurl_set_long(handle, CURLOPT_SSLVERSION, Int(CURL_SSLVERSION_TLSv1_2))
         ccurl_set_long(handle, CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
-        // Over TLS the first connection may carry the rest: wait to learn whether it speaks HTTP/2.
-        if request.address.scheme == "https" { ccurl_set_long(handle, CURLOPT_PIPEWAIT, 1) }
         if let caFile {
             ccurl_set_string(handle, CURLOPT_CAINFO, caFile)
             ccurl_set_string(handle, CURLOPT_PROXY_CAINFO, caFile)

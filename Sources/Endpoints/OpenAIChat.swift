@@ -17,11 +17,13 @@ enum OpenAIChat {
             if !adaptation.dropsTemperature { body["temperature"] = .number(temperature) }
             if !adaptation.dropsTopP { body["top_p"] = .number(topP ?? 1) }
             if adaptation.lacksTopKAndMinP, topK != nil || minP != nil {
-                throw .unsupported("\(model) is behind OpenAI's interface, which has no top_k and no min_p. Leave them out.")
+                throw .unsupported(
+                    "\(model) is behind OpenAI's interface, which has no top_k and no min_p. Leave them out.")
             }
             if let topK { body["top_k"] = .integer(topK) }
             if let minP { body["min_p"] = .number(minP) }
-        case .beam: throw .unsupported("\(model) is behind an endpoint, which has no beam search. Use greedy or sampling.")
+        case .beam:
+            throw .unsupported("\(model) is behind an endpoint, which has no beam search. Use greedy or sampling.")
         }
         if !request.stop.isEmpty { body["stop"] = .array(request.stop.map(JSONValue.string)) }
         if let seed = request.seed { body["seed"] = .integer(Int(seed & 0x7FFF_FFFF_FFFF_FFFF)) }  // signed over there
@@ -34,7 +36,9 @@ enum OpenAIChat {
 
     static func decode(_ reply: JSONValue, raw: String) throws(MalformedReply) -> Completion {
         guard let choice = reply["choices"]?[0] else { throw MalformedReply("it has no choices") }
-        guard let message = choice["message"], message.object != nil else { throw MalformedReply("its choice has no message") }
+        guard let message = choice["message"], message.object != nil else {
+            throw MalformedReply("its choice has no message")
+        }
         let hasRefused = message["refusal"]?.string.map { !$0.isEmpty } ?? false
         return Completion(
             text: try text(message["content"] ?? .null),
@@ -60,7 +64,9 @@ enum OpenAIChat {
     }
 
     private static func usage(_ usage: JSONValue?) -> Completion.Usage? {
-        guard let input = usage?["prompt_tokens"]?.integer, let output = usage?["completion_tokens"]?.integer else { return nil }
+        guard let input = usage?["prompt_tokens"]?.integer, let output = usage?["completion_tokens"]?.integer else {
+            return nil
+        }
         return Completion.Usage(inputTokens: input, outputTokens: output)
     }
 

@@ -1,4 +1,5 @@
-/// Keeps an endpoint's callers below its requests and tokens a minute, and holds all of them back while it asks for a pause.
+/// Keeps an endpoint's callers below its requests and tokens a minute, and holds all of them back while it asks for a
+/// pause.
 package actor RateLimit {
     private let time: TimeSource
     private var requests: TokenBucket?
@@ -32,9 +33,11 @@ package actor RateLimit {
     package func pause(_ pause: Duration) { pausedUntil = max(pausedUntil, time.now() + pause) }
 }
 
-/// A bucket that runs into debt: whoever takes more than is there waits until it is refilled, and the next one behind it.
+/// A bucket that runs into debt: whoever takes more than is there waits until it is refilled, and the next one behind
+/// it.
 private struct TokenBucket {
-    /// A twentieth of the minute may go at once and the rest flows at 95 %: so no window of 60 s sees more than the limit.
+    /// A twentieth of the minute may go at once and the rest flows at 95 %: so no window of 60 s sees more than the
+    /// limit.
     private static let burst = 0.05
     private let rate: Double  // a second
     private let capacity: Double

@@ -7,7 +7,7 @@ enum RetryAfter {
     /// - Returns: nil where nothing usable is said: no header, a negative time, a date gone by.
     static func delay(_ response: HTTPResponse, epochSeconds: @autoclosure () -> Double) -> Duration? {
         var seconds: Double?
-        if let text = response.header("retry-after-ms"), let milliseconds = Double(text) { seconds = milliseconds / 1000 }
+        if let milliseconds = response.header("retry-after-ms").flatMap(Double.init) { seconds = milliseconds / 1000 }
         if seconds == nil, let text = response.header("retry-after") {
             seconds = Double(text) ?? HTTPDate.epochSeconds(text).map { $0 - epochSeconds() }
         }

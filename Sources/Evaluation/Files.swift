@@ -52,26 +52,41 @@ package enum Files {
 
     /// Writes beside the target, syncs, then renames over it.
     ///
-    /// - Throws: `cannotCreate` where the folder or the file may not be made, `inputOutput` when the disk is full or
-    /// fails.
-    package static func write(_ bytes: [UInt8], to path: String) throws(EvaluationError) {
+    /// - Returns: the SHA-256 of what was written.
+    /// - Throws: `cannotCreate` where the folder or the file may not be made, `inputOutput` when the disk is full or fails.
+    @discardableResult
+    package static func write(_ bytes: [UInt8], to path: String) throws(EvaluationError) -> String {
+        try write(CollectionOfOne(bytes), to: path)
+    }
+
+    @discardableResult
+    package static func write(_ value: JSONValue, to path: String) throws(EvaluationError) -> String {
+        try write(value.serialized(.indented(2)) + [0x0A], to: path)
+    }
+
+    /// A JSON array of which only one record at a time is in memory as text.
+    @discardableResult
+    package static func write(
+        records: some Collection<JSONValue>, to path: String
+    ) throws(EvaluationError) -> String {
+        if records.isEmpty { return try write(JSONValue.array([]), to: path) }
+        let chunks = records.enumerated().lazy.map { index, record in
+            Array((index == 0 ? "[\n" : ",\n").utf8) + record.serialized(.indented(2))
+        }
+        return try write(Chained(first: chunks, last: Array("\n]\n".utf8)), to: path)
+    }
+
+    private static func write(_ chunks: some Sequence<[UInt8]>, to path: String) throws(EvaluationError) -> String {
         let folder = parent(of: path)
         try makeFolder(folder)
         let temporary = "\(path).partial-\(getpid())"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw writeFailure(path, errno, creating: true) }
+        let digest = RunningDigest()
         var failure: Int32 = 0
-        bytes.withUnsafeBytes { buffer in
-            var offset = 0
-            while offset < buffer.count {
-                let count = Glibc.write(descriptor, buffer.baseAddress! + offset, buffer.count - offset)
-                if count >= 0 {
-                    offset += count
-                } else if errno != EINTR {
-                    failure = errno
-                    return
-                }
-            }
+        for chunk in chunks where failure == 0 {
+            digest.update(chunk)
+            failure = writeAll(chunk, descriptor)
         }
         if failure == 0, fsync(descriptor) != 0 { failure = errno }
         if close(descriptor) != 0, failure == 0 { failure = errno }
@@ -81,10 +96,39 @@ package enum Files {
             throw writeFailure(path, failure, creating: false)
         }
         syncFolder(folder)
+        return digest.finish()
     }
 
-    package static func write(_ value: JSONValue, to path: String) throws(EvaluationError) {
-        try write(value.serialized(.indented(2)) + [0x0A], to: path)
+    /// Zero, or the error that ended it.
+    private static func writeAll(_ bytes: [UInt8], _ descriptor: Int32) -> Int32 {
+        bytes.withUnsafeBytes { buffer in
+            var offset = 0
+            while offset < buffer.count {
+                let count = Glibc.write(descriptor, buffer.baseAddress! + offset, buffer.count - offset)
+                if count >= 0 {
+                    offset += count
+                } else if errno != EINTR {
+                    return errno
+                }
+            }
+            return 0
+        }
+    }
+
+    /// A sequence and one element after it.
+    private struct Chained<Chunks: Sequence<[UInt8]>>: Sequence {
+        let first: Chunks
+        let last: [UInt8]
+
+        func makeIterator() -> AnyIterator<[UInt8]> {
+            var iterator = first.makeIterator()
+            var isDone = false
+            return AnyIterator {
+                if let next = iterator.next() { return next }
+                defer { isDone = true }
+                return isDone ? nil : last
+            }
+        }
     }
 
     package static func makeFolder(_ path: String) throws(EvaluationError) {

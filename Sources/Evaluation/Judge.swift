@@ -59,12 +59,13 @@ package struct Judge: Sendable {
     }
 
     private func play(_ pair: OutputPair, _ order: PresentationOrder) async throws -> (Completion?, Verdict) {
-        let completion: Completion
+        var completion: Completion
         do {
             completion = try await model.complete(request(pair, order))
         } catch ModelFailure.requestFailed(let reason) {
             return (nil, .missing(.failed(reason)))
         }
+        completion.raw = ""  // the evidence keeps it; thousands of annotations need not
         if completion.finishReason == .refused {
             return (completion, .missing(.refused("the judge declined to answer")))
         }

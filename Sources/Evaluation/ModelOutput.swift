@@ -93,16 +93,15 @@ package struct ModelOutputs: Hashable, Sendable {
         outputs.isEmpty ? 0 : outputs.reduce(0) { $0 + $1.length } / outputs.count
     }
 
-    /// alpaca_eval's `model_outputs.json`.
-    package var json: JSONValue {
-        .array(
-            outputs.map { output in
-                var record = JSONObject()
-                if let dataset = output.prompt.dataset { record["dataset"] = .string(dataset) }
-                record["instruction"] = .string(output.prompt.instruction)
-                record["output"] = .string(output.output)
-                record["generator"] = .string(output.generator)
-                return .object(record)
-            })
+    /// The records of alpaca_eval's `model_outputs.json`.
+    package var records: some Collection<JSONValue> {
+        outputs.lazy.map { output in
+            var record = JSONObject()
+            if let dataset = output.prompt.dataset { record["dataset"] = .string(dataset) }
+            record["instruction"] = .string(output.prompt.instruction)
+            record["output"] = .string(output.output)
+            record["generator"] = .string(output.generator)
+            return .object(record)
+        }
     }
 }

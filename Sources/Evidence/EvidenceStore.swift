@@ -38,7 +38,8 @@ package final class EvidenceStore: Sendable {
     package func completion(forKey key: String) async throws(EvidenceError) -> Completion? {
         do {
             let text = try await pool.read { database in
-                try String.fetchOne(database, sql: "SELECT completion FROM reply WHERE key = ?", arguments: [key])
+                try String.fetchOne(
+                    database.cachedStatement(sql: "SELECT completion FROM reply WHERE key = ?"), arguments: [key])
             }
             return try text.map { try Completion(recordedText: $0) }
         } catch {
@@ -173,12 +174,12 @@ package final class EvidenceStore: Sendable {
                         key TEXT PRIMARY KEY NOT NULL,      -- SHA-256 of request
                         model TEXT NOT NULL,                -- fingerprint of who is asked
                         request TEXT NOT NULL               -- canonical JSON
-                    ) STRICT, WITHOUT ROWID;
+                    ) STRICT;
                     CREATE TABLE reply (
                         key TEXT PRIMARY KEY NOT NULL REFERENCES request (key),
                         completion TEXT NOT NULL,           -- JSON, the raw reply in it
                         sha256 TEXT NOT NULL                -- of completion
-                    ) STRICT, WITHOUT ROWID;
+                    ) STRICT;
                     CREATE TABLE failure (
                         id INTEGER PRIMARY KEY,
                         key TEXT NOT NULL REFERENCES request (key),

@@ -72,7 +72,7 @@ struct Pipeline {
         let label = name ?? model.name
         let named = outputs.map { ModelOutput(prompt: $0.prompt, output: $0.output, generator: label) }
         let unhashed = ModelOutputs(name: label, outputs: named, sha256: "")
-        let sha256 = Digest.sha256(unhashed.json.serialized())
+        let sha256 = Digest.sha256(JSONValue.array(Array(unhashed.records)).serialized())
         return (ModelOutputs(name: label, outputs: named, sha256: sha256), model.fingerprint)
     }
 

@@ -35,7 +35,7 @@ struct GenerateCommand: AsyncParsableCommand {
         let directory = try RunDirectory(
             resultsFolder: options.resultsDir, benchmark: pipeline.benchmark.id, model: outputs.name)
         let lock = try RunLock(directory, stateHome: Environment.stateHome)
-        try Files.write(outputs.json, to: directory.modelOutputs)
+        try Files.write(records: outputs.records, to: directory.modelOutputs)
         Console.data("\(directory.modelOutputs)\n")
         _ = consume lock
     }
@@ -102,12 +102,14 @@ struct BenchmarkRun {
 
         let (score, data) = try pipeline.score(judged, averageLength: outputs.averageLength)
         let scores = ScoreRecord(subject: subject, score: score, data: data, cost: judged.cost).json
-        try Files.write(outputs.json, to: directory.modelOutputs)
-        try Files.write(
-            .array(judged.annotations.map { $0.json(version: Version.annotation) }), to: directory.annotations)
-        try Files.write(scores, to: directory.scores)
-        try Files.write(
-            record.json(files: [directory.modelOutputs, directory.annotations, directory.scores]), to: directory.run)
+        let hashes: JSONObject = [
+            "model_outputs.json": .string(try Files.write(records: outputs.records, to: directory.modelOutputs)),
+            "annotations.json": .string(
+                try Files.write(
+                    records: judged.annotations.lazy.map { $0.json(version: Version.annotation) }, to: directory.annotations)),
+            "scores.json": .string(try Files.write(scores, to: directory.scores)),
+        ]
+        try Files.write(record.json(files: hashes), to: directory.run)
         report(scores, directory)
         try refuseTooManyMissing(score)
         _ = consume lock

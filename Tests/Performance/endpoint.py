@@ -12,7 +12,7 @@ from pathlib import Path
 
 from measure import cost, median
 
-calls, concurrency, delay = 16_000, 64, 0.020   # prompts, requests in flight, seconds
+calls, concurrency, delay = 4_025, 64, 0.020   # prompts, requests in flight, seconds
 peer_calls = (20, 100)   # the second less the first is what a call costs without the process around it
 here = Path(__file__).parent
 
@@ -53,7 +53,7 @@ def judge(options, address, run):
         options.ours, "judge", "alpacaeval", "--prompts", data / "prompts.json",
         "--model", f"outputs:{data / 'outputs.json'}", "--baseline", f"outputs:{data / 'baseline.json'}",
         "--judge", "weighted_alpaca_eval_gpt4_turbo", "--judge-model", f"openai-compatible:mock@{address}/v1",
-        "--concurrency", concurrency, "--results-dir", folder, "--evidence", folder / "e.sqlite", "--no-progress",
+        "--concurrency", concurrency, "--results-dir", folder, "--evidence", folder / "e.sqlite", "--no-progress", "--resamples", 0,
     ]   # fmt: skip
     folder.mkdir()
     return spend(command, folder / "out")

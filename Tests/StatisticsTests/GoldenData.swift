@@ -1,49 +1,27 @@
 import Foundation
 import Statistics
+import TestSupport
 
 /// Upstream's data and results, read where they lie; nothing of them is in the repository.
 enum GoldenData {
-    static let directory: URL = {
-        let environment = ProcessInfo.processInfo.environment
-        if let data = environment["EVALHARNESS_DATA"] { return URL(filePath: data) }
-        if let fixtures = environment["EVALHARNESS_FIXTURES"] {
-            return URL(filePath: fixtures).appending(path: "../data")
-        }
-        return URL(filePath: #filePath).appending(path: "../../../../shared/data").standardized
-    }()
-
-    static let isPresent = FileManager.default.fileExists(atPath: alpacaEval("dev_expected.json").path)
+    static let isPresent = SharedData.hasAlpacaEval
     static let whenAbsent = "needs AlpacaEval's data; set EVALHARNESS_DATA to the directory that holds alpacaeval/"
 
     static func alpacaEval(_ path: String) -> URL {
-        directory.appending(path: "alpacaeval").appending(path: path)
+        URL(filePath: SharedData.alpacaEval).appending(path: path)
     }
 
     /// The parsed file; `.zst` files are unpacked first.
     static func json(_ path: String) throws -> [String: Any] {
-        let url = alpacaEval(path)
-        let data = url.pathExtension == "zst" ? try unpacked(url) : try Data(contentsOf: url)
+        let data = try SharedData.contents(alpacaEval(path).path)
         return try JSONSerialization.jsonObject(with: data) as? [String: Any] ?? [:]
     }
 
     /// One object a line.
     static func jsonLines(_ path: String) throws -> [[String: Any]] {
-        try unpacked(alpacaEval(path)).split(separator: UInt8(ascii: "\n")).map {
+        try SharedData.contents(alpacaEval(path).path).split(separator: UInt8(ascii: "\n")).map {
             try JSONSerialization.jsonObject(with: Data($0)) as? [String: Any] ?? [:]
         }
-    }
-
-    private static func unpacked(_ url: URL) throws -> Data {
-        let process = Process()
-        let output = Pipe()
-        process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["zstd", "-dc", url.path]
-        process.standardOutput = output
-        try process.run()
-        let data = output.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else { throw CocoaError(.fileReadCorruptFile) }
-        return data
     }
 }
 
