@@ -205,8 +205,12 @@ private final class ExecLoop: @unchecked Sendable {
             return (inbox.started, inbox.cancelled, inbox.isStopped)
         }
         for ask in started {
-            ask.stage = .queued
-            queue.append(ask)
+            if ask.isCancelled.load(ordering: .acquiring) {  // its cancellation may have come before it
+                ask.finish(.cancelled)
+            } else {
+                ask.stage = .queued
+                queue.append(ask)
+            }
         }
         for ask in cancelled where ask.stage == .queued || ask.stage == .running { ask.finish(.cancelled) }
         return !isStopped
@@ -215,7 +219,6 @@ private final class ExecLoop: @unchecked Sendable {
     private func admit() {
         while pending.count < limit, !queue.isEmpty {
             let ask = queue.removeFirst()
-            if ask.isCancelled.load(ordering: .acquiring) { ask.finish(.cancelled) }
             if ask.stage == .done { continue }
             if child == nil, let failure = startChild() {
                 ask.finish(.failed(failure))

@@ -183,10 +183,13 @@ private final class TransferLoop: @unchecked Sendable {
             return (inbox.started, inbox.cancelled, inbox.isStopped)
         }
         for transfer in started {
-            transfer.stage = .queued
-            queue.append(transfer)
+            if transfer.isCancelled.load(ordering: .acquiring) {  // its cancellation may have come before it
+                finish(transfer, .failure(.cancelled))
+            } else {
+                transfer.stage = .queued
+                queue.append(transfer)
+            }
         }
-        // One whose start has not come yet is seen as cancelled when it does.
         for transfer in cancelled where transfer.stage == .queued || transfer.stage == .running {
             finish(transfer, .failure(.cancelled))
         }
@@ -197,12 +200,7 @@ private final class TransferLoop: @unchecked Sendable {
         while running.count < limit, queueStart < queue.count {
             let transfer = queue[queueStart]
             queueStart += 1
-            if transfer.stage == .done { continue }
-            if transfer.isCancelled.load(ordering: .acquiring) {
-                finish(transfer, .failure(.cancelled))
-            } else {
-                begin(transfer)
-            }
+            if transfer.stage == .queued { begin(transfer) }
         }
         if queueStart * 2 >= queue.count {  // half of it is history: each transfer is moved once or twice at most
             queue.removeFirst(queueStart)

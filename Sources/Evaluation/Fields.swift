@@ -17,12 +17,13 @@ package struct Fields {
         self.place = place
     }
 
-    /// Reads a YAML file of one mapping; aliases are refused, so a small file cannot unfold into a large one.
+    /// Reads a YAML file of one mapping. Aliases unfold, but only so far: a small file cannot become a large one.
     package init(yamlFile path: String) throws(EvaluationError) {
         let text = try Files.readText(path, asked: "The definition")
         do {
             guard let node = try Yams.compose(yaml: text) else { throw Fields.malformed(path, "it is empty") }
-            try self.init(try Fields.json(node, path), place: path)
+            var budget = Fields.largest
+            try self.init(try Fields.json(node, path, &budget), place: path)
         } catch let error as EvaluationError {
             throw error
         } catch {
@@ -110,21 +111,24 @@ package struct Fields {
         .configuration("\(path) is not a usable YAML definition: \(reason).")
     }
 
-    private static func json(_ node: Node, _ path: String) throws(EvaluationError) -> JSONValue {
-        // The parser has already unfolded aliases; a node that something may refer to carries an anchor.
-        if node.anchor != nil { throw malformed(path, "anchors and aliases are not allowed") }
+    /// How many values a definition may have, aliases unfolded.
+    private static let largest = 10_000
+
+    private static func json(_ node: Node, _ path: String, _ budget: inout Int) throws(EvaluationError) -> JSONValue {
+        budget -= 1
+        if budget < 0 { throw malformed(path, "it unfolds to more than \(largest) values") }
         switch node {
-        case .alias: throw malformed(path, "anchors and aliases are not allowed")
+        case .alias: throw malformed(path, "an alias refers to nothing")
         case .sequence(let sequence):
             var values: [JSONValue] = []
-            for node in sequence { values.append(try json(node, path)) }
+            for node in sequence { values.append(try json(node, path, &budget)) }
             return .array(values)
         case .mapping(let mapping):
             var object = JSONObject()
             for (key, value) in mapping {
                 guard let name = key.scalar?.string else { throw malformed(path, "a key is not plain text") }
                 if object[name] != nil { throw malformed(path, "the key \"\(name)\" stands twice") }
-                object[name] = try json(value, path)
+                object[name] = try json(value, path, &budget)
             }
             return .object(object)
         case .scalar(let scalar):

@@ -5,27 +5,44 @@ package struct RecordingChatModel: ChatModel {
     private let base: any ChatModel
     private let store: EvidenceStore
     private let spending: Spending?
+    private let slots: Slots
 
     /// - Parameter spending: counts what the calls cost, and stops before a limit; nil where no price is known.
     package init(_ base: any ChatModel, store: EvidenceStore, spending: Spending? = nil) {
         self.base = base
         self.store = store
         self.spending = spending
+        slots = Slots(base.maxConcurrentRequests)
     }
 
     package var name: String { base.name }
     package var fingerprint: String { base.fingerprint }
 
-    /// More than the base takes at once, so that intents are on the disk before a connection is free.
+    /// More than the base takes at once, so that intents are on the disk before a slot is free.
     package var maxConcurrentRequests: Int { base.maxConcurrentRequests * 3 }
 
     package func complete(_ request: ChatRequest) async throws -> Completion {
         let text = request.canonicalText(modelFingerprint: base.fingerprint)
         let key = Digest.sha256(text)
         if let recorded = try await store.completion(forKey: key) { return recorded }
-        let reservation = try await spending?.reserve(for: request)
+        try await store.recordIntent(key: key, request: text, model: base.fingerprint)
+        try await slots.take()
         do {
-            try await store.recordIntent(key: key, request: text, model: base.fingerprint)
+            let reservation = try await spending?.reserve(for: request)
+            let completion = try await answer(request, key, reservation)
+            // The slot is free when the reply is on the disk: a kill costs at most as many calls as there are slots.
+            await slots.release()
+            return completion
+        } catch {
+            await slots.release(after: error as? ModelFailure)
+            throw error
+        }
+    }
+
+    private func answer(
+        _ request: ChatRequest, _ key: String, _ reservation: Spending.Reservation?
+    ) async throws -> Completion {
+        do {
             let completion = try await base.complete(request)
             try await store.recordReply(key: key, completion: completion)
             if let reservation { await spending?.settle(reservation, usage: completion.usage) }
@@ -37,6 +54,44 @@ package struct RecordingChatModel: ChatModel {
             }
             throw error
         }
+    }
+}
+
+/// As many calls at once as the model takes, and none after it refused to serve anybody.
+private actor Slots {
+    private var free: Int
+    private var refusal: ModelFailure?
+    private var waiting: [CheckedContinuation<Void, Never>] = []
+    private var nextWaiting = 0
+
+    init(_ count: Int) { free = count }
+
+    /// - Throws: the refusal that an earlier call met.
+    func take() async throws(ModelFailure) {
+        if free > 0 {
+            free -= 1
+        } else {
+            await withCheckedContinuation { waiting.append($0) }
+        }
+        if let refusal {
+            release()
+            throw refusal
+        }
+    }
+
+    func release(after failure: ModelFailure? = nil) {
+        switch failure {
+        case .providerRefuses, .credentials, .spendLimit: refusal = refusal ?? failure
+        case .requestFailed, .notRecorded, .unsupported, nil: break
+        }
+        guard nextWaiting < waiting.count else {
+            waiting.removeAll(keepingCapacity: true)
+            nextWaiting = 0
+            free += 1
+            return
+        }
+        nextWaiting += 1
+        waiting[nextWaiting - 1].resume()
     }
 }
 

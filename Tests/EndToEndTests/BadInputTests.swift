@@ -69,7 +69,7 @@ import Testing
         try expect(78, ["--judge-model"], run())
         try expect(78, ["--max-cost", "prices"], run("--judge-model", "exec:/bin/cat", "--max-cost", "1"))
         try expect(77, ["OPENAI_API_KEY"], run("--judge-model", "openai:gpt-x"))
-        try expect(78, ["plain http"], run("--judge-model", "openai-compatible:m@http://example.com/v1"))
+        try expect(78, ["plain text", "--allow-http"], run("--judge-model", "openai-compatible:m@http://example.com/v1"))
     }
 
     @Test("An empty output is judged, a prompt without an output is missing and counted")

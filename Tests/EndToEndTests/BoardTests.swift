@@ -84,7 +84,8 @@ struct BoardTests {
         var texts: [String: JSONValue] = [:]
         for record in try JSONValue(parsing: outputs).array ?? [] { texts[record["instruction"]!.string!] = record["output"] }
         let annotations = try rows.dropFirst().map { row -> JSONValue in
-            let prompt = try #require(baseline[try #require(row["b"]?.integer)])
+            let index = try #require(row["b"]?.integer)
+            let prompt = try #require(baseline[index])
             let instruction = try #require(prompt["instruction"])
             return [
                 "instruction": instruction, "output_1": prompt["output"] ?? .null,

@@ -96,7 +96,10 @@ private final class TLSServer {
         let output = Pipe()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
         process.arguments =
-            ["s_server", "-accept", "127.0.0.1:0", "-www", "-cert", "\(name).pem", "-key", "\(name).key"] + options
+            [
+                "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-www", "-cert", "\(name).pem", "-key",
+                "\(name).key",
+            ] + options
         process.currentDirectoryURL = URL(fileURLWithPath: folder.path)
         process.standardOutput = output
         process.standardError = FileHandle.nullDevice
@@ -111,7 +114,7 @@ private final class TLSServer {
         port = String(try #require(line.split(separator: ":").last))
     }
 
-    deinit { process.terminate() }
+    deinit { kill(process.processIdentifier, SIGKILL) }  // it inherits a mask that blocks SIGTERM
 
     static func makeCertificates() throws -> Folder {
         let folder = try Folder()
@@ -149,10 +152,11 @@ private final class TLSServer {
 }
 
 @Suite(.enabled(if: hasOpenSSL, "needs /usr/bin/openssl")) struct TLSTests {
-    private static let certificates = Result { try TLSServer.makeCertificates() }
+    private let folder: Folder
+
+    init() throws { folder = try TLSServer.makeCertificates() }
 
     private func connect(_ name: String, caFile: String?, options: [String] = []) async throws -> HTTPResponse {
-        let folder = try TLSTests.certificates.get()
         let server = try TLSServer(name, folder: folder, options: options)
         let client = HTTPClient(connections: 1, caFile: caFile.map { folder.file($0) })
         let address = try WebAddress("https://127.0.0.1:\(server.port)/")
@@ -188,7 +192,7 @@ private final class TLSServer {
     }
 
     @Test func `An endpoint with a false certificate stops the run, and never gets the key`() async throws {
-        let server = try TLSServer("alone", folder: TLSTests.certificates.get())
+        let server = try TLSServer("alone", folder: folder)
         let endpoint = try ChatEndpoint(
             .init(
                 name: "m", baseURL: "https://127.0.0.1:\(server.port)", wireFormat: .openAIChat, key: Secret("sk-key")))

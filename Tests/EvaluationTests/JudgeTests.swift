@@ -102,7 +102,21 @@ import Testing
         }
     }
 
-    @Test("A definition with a typo, a missing field or an alias is refused and names it")
+    @Test("A small definition cannot unfold into a large one")
+    func unfolding() throws {
+        let levels = (1...9).map { level in
+            "l\(level): &a\(level) [\(Array(repeating: level == 1 ? "x" : "*a\(level - 1)", count: 9).joined(separator: ", "))]"
+        }
+        try folder.write(levels.joined(separator: "\n"), "judge.yaml")
+        do {
+            _ = try JudgeDefinition(folder: folder.path)
+            Issue.record("accepted")
+        } catch {
+            #expect(error.description.contains("unfolds"), "\(error.description)")
+        }
+    }
+
+    @Test("A definition with a typo or a missing field is refused and names it")
     func definitions() throws {
         let good = """
             id: j
@@ -117,7 +131,7 @@ import Testing
             good.replacing("kind: both", with: "kind: bothe"): "bothe", good + "\nid: k": "unique",
             good.replacing("max_tokens: 8", with: "max_tokens: many"): "max_tokens",
             good.replacing("kind: label", with: "kind: token_logprobs"): "top_logprobs",
-            good + "\nlimits: &a {concurrency: 1}\nprices: *a": "alias", "- 1": "mapping",
+            "- 1": "mapping",
         ]
         for (text, word) in faults {
             try folder.write(text, "judge.yaml")

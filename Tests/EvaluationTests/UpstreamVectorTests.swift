@@ -45,8 +45,7 @@ struct UpstreamVectorTests {
             case (.unparsable, nil): compared += 1
             case (let outcome, let expected):
                 Issue.record(
-                    "\(outcome) where upstream has "
-                        + "\(String(describing: expected))")
+                    "\(outcome), upstream \(String(describing: expected))")
             }
         }
         #expect(compared > 0)

@@ -32,6 +32,12 @@ package struct Command {
 
     package var processID: Int32 { process.processIdentifier }
 
+    /// Whether something waits to be read from standard error.
+    package var hasSaidOnStandardError: Bool {
+        var polled = pollfd(fd: error.fileHandleForReading.fileDescriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&polled, 1, 100) > 0
+    }
+
     package func finish() -> Output {
         // Both pipes are drained at once, or a full one would block the program.
         let errors = Mutex(Data())
