@@ -106,7 +106,8 @@ struct BenchmarkRun {
             "model_outputs.json": .string(try Files.write(records: outputs.records, to: directory.modelOutputs)),
             "annotations.json": .string(
                 try Files.write(
-                    records: judged.annotations.lazy.map { $0.json(version: Version.annotation) }, to: directory.annotations)),
+                    records: judged.annotations.lazy.map { $0.json(version: Version.annotation) },
+                    to: directory.annotations)),
             "scores.json": .string(try Files.write(scores, to: directory.scores)),
         ]
         try Files.write(record.json(files: hashes), to: directory.run)

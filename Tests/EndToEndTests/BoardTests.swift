@@ -9,34 +9,40 @@ struct BoardTests {
     private let space: Workspace
     private let expected: JSONObject
 
-    init() throws {
+    init() async throws {
         space = try Workspace()
         let document = try JSONValue(parsing: SharedData.contents("\(SharedData.alpacaEval)/dev_expected.json"))
         expected = try #require(document["models"]?.object)
-        let imported = try space.run("dataset", "import", "alpacaeval", "--from", "\(SharedData.alpacaEval)/import", "--unverified")
+        let imported = try await space.run(
+            "dataset", "import", "alpacaeval", "--from", "\(SharedData.alpacaEval)/import", "--unverified")
         #expect(imported.status == 0, "\(imported.errorText)")
     }
 
     @Test("Every model of the folder gets the official figures, and the leaderboard has the published order")
-    func officialFigures() throws {
+    func officialFigures() async throws {
         let folder = "\(SharedData.alpacaEval)/dev"
         let models = SharedData.names(folder).filter { expected[$0] != nil }
         #expect(!models.isEmpty)
         for model in models {
             try writeAnnotations(model, folder)
-            let run = try space.run(
-                "run", "alpacaeval", "--model", "outputs:outputs.json", "--judge", "annotations:annotations.json", "--name", model,
+            let run = try await space.run(
+                "run", "alpacaeval", "--model", "outputs:outputs.json", "--judge", "annotations:annotations.json",
+                "--name", model,
                 "--resamples", "0", "--no-progress")
             #expect(run.status == 0, "\(model): \(run.errorText)")
             try compare(try space.json("results/alpacaeval/\(model)/scores.json"), try #require(expected[model]), model)
         }
-        let board = try space.run("leaderboard", "build", "results/alpacaeval", "--json")
+        let board = try await space.run("leaderboard", "build", "results/alpacaeval", "--json")
         #expect(board.status == 0, "\(board.errorText)")
-        let names = try JSONValue(parsing: board.standardOutput)["entries"]?.array?.compactMap { $0["name"]?.string } ?? []
+        let names =
+            try JSONValue(parsing: board.standardOutput)["entries"]?.array?.compactMap { $0["name"]?.string } ?? []
         #expect(Set(names) == Set(models))
-        let published = models.filter { publishedWinRate($0) != nil }.sorted { publishedWinRate($0)! > publishedWinRate($1)! }
+        let published = models.filter { publishedWinRate($0) != nil }.sorted {
+            publishedWinRate($0)! > publishedWinRate($1)!
+        }
         #expect(names.filter { publishedWinRate($0) != nil } == published)
-        let header = try String(contentsOfFile: space.path("leaderboard.csv"), encoding: .utf8).split(separator: "\n")[0]
+        let header = try String(contentsOfFile: space.path("leaderboard.csv"), encoding: .utf8).split(separator: "\n")[
+            0]
         #expect(
             header == ",win_rate,standard_error,n_wins,n_wins_base,n_draws,n_total,discrete_win_rate,mode,avg_length,"
                 + "length_controlled_winrate,lc_standard_error")
@@ -59,7 +65,9 @@ struct BoardTests {
             #expect(abs(ours - official) <= 1e-9, "\(model): \(name) \(ours), official \(official)")
         }
         let design = metrics["length_controlled_winrate"]?["design"]
-        if let c = expected["C"]?.number, c != 0 { #expect(abs((design?["c"]?.number ?? 0) / c - 1) < 1e-12, "\(model): C") }
+        if let c = expected["C"]?.number, c != 0 {
+            #expect(abs((design?["c"]?.number ?? 0) / c - 1) < 1e-12, "\(model): C")
+        }
         for (ours, official) in zip(design?["coefficients"]?.array ?? [], expected["coef"]?.array ?? []) {
             #expect(abs((ours.number ?? .nan) - (official.number ?? 0)) <= 1e-9, "\(model): coefficients")
         }
@@ -78,11 +86,14 @@ struct BoardTests {
             try space.folder.write(try SharedData.contents(original), "annotations.json")
             return
         }
-        let rows = try JSONValue.parseLines(Array(SharedData.contents("\(folder)/\(model)/annotations.compact.jsonl.zst")))
+        let rows = try JSONValue.parseLines(
+            Array(SharedData.contents("\(folder)/\(model)/annotations.compact.jsonl.zst")))
         let baseline = try JSONValue(
             parsing: SharedData.contents("\(SharedData.alpacaEval)/import/alpaca_eval_gpt4_baseline.json"))
         var texts: [String: JSONValue] = [:]
-        for record in try JSONValue(parsing: outputs).array ?? [] { texts[record["instruction"]!.string!] = record["output"] }
+        for record in try JSONValue(parsing: outputs).array ?? [] {
+            texts[record["instruction"]!.string!] = record["output"]
+        }
         let annotations = try rows.dropFirst().map { row -> JSONValue in
             let index = try #require(row["b"]?.integer)
             let prompt = try #require(baseline[index])

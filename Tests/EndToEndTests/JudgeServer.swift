@@ -67,7 +67,8 @@ final class JudgeServer: Sendable {
             "id": "chatcmpl-x", "object": "chat.completion", "created": 1_700_000_000, "model": body["model"] ?? "mock",
             "choices": [
                 [
-                    "index": 0, "finish_reason": "length", "message": ["role": "assistant", "content": .string(top[0].0)],
+                    "index": 0, "finish_reason": "length",
+                    "message": ["role": "assistant", "content": .string(top[0].0)],
                     "logprobs": [
                         "content": [
                             [

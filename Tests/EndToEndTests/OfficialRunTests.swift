@@ -8,11 +8,13 @@ import Testing
 @Suite(.enabled(if: SharedData.exists("\(SharedData.alpacaEval)/cli_golden"), "needs the shared AlpacaEval data"))
 struct OfficialRunTests {
     @Test("The same requests go out, the same annotations and leaderboard line come back")
-    func officialRun() throws {
+    func officialRun() async throws {
         let golden = "\(SharedData.alpacaEval)/cli_golden"
         let space = try Workspace()
         #expect(
-            try space.run("dataset", "import", "alpacaeval", "--from", "\(SharedData.alpacaEval)/import", "--unverified").status
+            try await space.run(
+                "dataset", "import", "alpacaeval", "--from", "\(SharedData.alpacaEval)/import", "--unverified"
+            ).status
                 == 0)
         let model = "FuseChat-Llama-3.1-8B-Instruct"
         try space.folder.write(
@@ -20,12 +22,14 @@ struct OfficialRunTests {
         let server = JudgeServer(
             rude: { text, asking, connection in
                 guard text.contains("Gmail"), text.contains("user story"), asking <= 4 else { return false }
-                let error = #"{"error":{"message":"Rate limit reached for gpt-4-1106-preview","code":"rate_limit_exceeded"}}"#
+                let error =
+                    #"{"error":{"message":"Rate limit reached for gpt-4-1106-preview","code":"rate_limit_exceeded"}}"#
                 connection.reply(429, ["Retry-After": "0"], error)
                 return true
             }, top: OfficialRunTests.top)
-        let run = try space.run(
-            "run", "alpacaeval", "--model", "outputs:outputs.json", "--no-progress", "--resamples", "0", "--concurrency", "32",
+        let run = try await space.run(
+            "run", "alpacaeval", "--model", "outputs:outputs.json", "--no-progress", "--resamples", "0",
+            "--concurrency", "32",
             environment: ["OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.baseURL])
         #expect(run.status == 0, "\(run.errorText)")
 
@@ -51,7 +55,7 @@ struct OfficialRunTests {
             }
         }
 
-        #expect(try space.run("leaderboard", "build", "results/alpacaeval").status == 0)
+        #expect(try await space.run("leaderboard", "build", "results/alpacaeval").status == 0)
         let line = try cells(Data(contentsOf: URL(fileURLWithPath: space.path("leaderboard.csv"))))
         for (name, value) in try cells(Data(contentsOf: URL(fileURLWithPath: "\(golden)/leaderboard.csv"))) {
             if let number = Double(value) {

@@ -18,8 +18,10 @@ import Testing
 
     private func arguments(_ model: String, results: String, evidence: String) -> [String] {
         [
-            "run", "alpacaeval", "--prompts", "prompts.json", "--model", "outputs:outputs.json", "--judge", "judges/own",
-            "--judge-model", model, "--concurrency", "4", "--results-dir", results, "--evidence", evidence, "--no-progress",
+            "run", "alpacaeval", "--prompts", "prompts.json", "--model", "outputs:outputs.json", "--judge",
+            "judges/own",
+            "--judge-model", model, "--concurrency", "4", "--results-dir", results, "--evidence", evidence,
+            "--no-progress",
             "--resamples", "100",
         ]
     }
@@ -41,14 +43,15 @@ import Testing
         }
     }
 
-    @Test("Killed at several moments and resumed, the files are those of an uninterrupted run", arguments: [1, 9, 30, 55])
-    func killed(after threshold: Int) throws {
+    @Test(
+        "Killed at several moments and resumed, the files are those of an uninterrupted run", arguments: [1, 9, 30, 55])
+    func killed(after threshold: Int) async throws {
         let counter = Counter(threshold: threshold)
         let server = JudgeServer(rude: { _, _, _ in
             counter.add()
             return false
         })
-        let whole = try space.command(arguments(server.model, results: "whole", evidence: "whole.sqlite")).run()
+        let whole = try await space.command(arguments(server.model, results: "whole", evidence: "whole.sqlite")).run()
         #expect(whole.status == 0, "\(whole.errorText)")
         let expected = try space.files("whole/alpacaeval/own-model")
         #expect(expected.count == 4)
@@ -63,8 +66,9 @@ import Testing
         try killed.start()
         again.reached.wait()
         kill(killed.processID, SIGKILL)
-        #expect(killed.finish().status != 0)
-        let resumed = try space.command(arguments(flaky.model, results: "killed", evidence: "killed.sqlite")).run()
+        #expect(await killed.finish().status != 0)
+        let resumed = try await space.command(arguments(flaky.model, results: "killed", evidence: "killed.sqlite"))
+            .run()
         #expect(resumed.status == 0, "\(resumed.errorText)")
         let files = try space.files("killed/alpacaeval/own-model")
         for name in ["annotations.json", "model_outputs.json"] { #expect(files[name] == expected[name], "\(name)") }
@@ -73,7 +77,7 @@ import Testing
         #expect(flaky.askings.count == 60)
         #expect(flaky.askings.values.reduce(0, +) <= 60 + 4)
 
-        let third = try space.command(arguments(flaky.model, results: "third", evidence: "killed.sqlite")).run()
+        let third = try await space.command(arguments(flaky.model, results: "third", evidence: "killed.sqlite")).run()
         #expect(third.status == 0)
         #expect(try space.files("third/alpacaeval/own-model") == files, "a replay from evidence leaves the same bytes")
         #expect(flaky.askings.values.reduce(0, +) <= 60 + 4, "nothing answered is asked again")
@@ -84,14 +88,15 @@ import Testing
     }
 
     @Test("The order of arrival, the concurrency and the locale change no byte")
-    func concurrency() throws {
+    func concurrency() async throws {
         let server = JudgeServer()
         var files: [[String: Data]] = []
         for (concurrency, locale) in [("1", "C"), ("16", "tr_TR.UTF-8"), ("64", "de_DE.UTF-8")] {
             let name = "c\(concurrency)"
             var arguments = arguments(server.model, results: name, evidence: "\(name).sqlite")
             arguments[arguments.firstIndex(of: "--concurrency")! + 1] = concurrency
-            let output = try space.command(arguments, environment: ["LC_ALL": locale, "TZ": "Asia/Kathmandu"]).run()
+            let output = try await space.command(arguments, environment: ["LC_ALL": locale, "TZ": "Asia/Kathmandu"])
+                .run()
             #expect(output.status == 0, "\(output.errorText)")
             files.append(try space.files("\(name)/alpacaeval/own-model"))
         }
@@ -99,7 +104,7 @@ import Testing
     }
 
     @Test("A second process on the same run exits 75 and names the owner; Ctrl-C keeps everything and exits 130")
-    func lockAndInterrupt() throws {
+    func lockAndInterrupt() async throws {
         let gate = DispatchSemaphore(value: 0)
         let counter = Counter(threshold: 4)
         let server = JudgeServer(rude: { _, asking, _ in
@@ -112,65 +117,75 @@ import Testing
         let first = space.command(arguments)
         try first.start()
         counter.reached.wait()
-        let second = try space.command(arguments).run()
+        let second = try await space.command(arguments).run()
         #expect(second.status == 75)
         #expect(second.errorText.contains("process \(first.processID)"), "\(second.errorText)")
         kill(first.processID, SIGINT)
         // The signal is on its way before the gate opens: what is launched afterwards shows that it was ignored.
         while !first.hasSaidOnStandardError { sched_yield() }
         gate.signal()
-        let output = first.finish()
+        let output = await first.finish()
         #expect(output.status == 130, "\(output.errorText)")
         #expect(output.errorText.contains("same command"))
         let asked = server.askings.count
         #expect(asked < 60)
-        let resumed = try space.command(arguments).run()
+        let resumed = try await space.command(arguments).run()
         #expect(resumed.status == 0, "\(resumed.errorText)")
         #expect(server.askings.count == 60)
         #expect(server.askings.values.allSatisfy { $0 == 1 }, "an interrupted run loses no answer")
     }
 
     @Test("Evidence moves to another machine: offline there, the same files come out")
-    func travel() throws {
+    func travel() async throws {
         let server = JudgeServer()
-        #expect(try space.command(arguments(server.model, results: "here", evidence: "here.sqlite")).run().status == 0)
-        #expect(try space.run("evidence", "export", "--evidence", "here.sqlite", "-o", "e.jsonl").status == 0)
-        let imported = try space.run("evidence", "import", "e.jsonl", "--evidence", "there.sqlite")
+        #expect(
+            try await space.command(arguments(server.model, results: "here", evidence: "here.sqlite")).run().status == 0
+        )
+        #expect(try await space.run("evidence", "export", "--evidence", "here.sqlite", "-o", "e.jsonl").status == 0)
+        let imported = try await space.run("evidence", "import", "e.jsonl", "--evidence", "there.sqlite")
         #expect(imported.text == "60 records, 60 new\n", "\(imported.errorText)")
-        #expect(try space.run("evidence", "verify", "--evidence", "there.sqlite").text == "60 answers are sound\n")
+        #expect(
+            try await space.run("evidence", "verify", "--evidence", "there.sqlite").text == "60 answers are sound\n")
         let before = server.bodies.count
-        let offline = try space.command(
-            arguments(server.model, results: "there", evidence: "there.sqlite") + ["--offline"]).run()
+        let offline = try await space.command(
+            arguments(server.model, results: "there", evidence: "there.sqlite") + ["--offline"]
+        ).run()
         #expect(offline.status == 0, "\(offline.errorText)")
         #expect(server.bodies.count == before)
         #expect(try space.files("there/alpacaeval/own-model") == space.files("here/alpacaeval/own-model"))
-        let empty = try space.command(arguments(server.model, results: "x", evidence: "x.sqlite") + ["--offline"]).run()
+        let empty = try await space.command(arguments(server.model, results: "x", evidence: "x.sqlite") + ["--offline"])
+            .run()
         #expect(empty.status == 66)
-        let replayed = try space.command(
-            arguments("replay:there.sqlite", results: "replayed", evidence: "unused.sqlite")).run()
+        let replayed = try await space.command(
+            arguments("replay:there.sqlite", results: "replayed", evidence: "unused.sqlite")
+        ).run()
         #expect(replayed.status == 0, "\(replayed.errorText)")
         let annotations = try space.files("replayed/alpacaeval/own-model")["annotations.json"]
         #expect(try annotations == space.files("here/alpacaeval/own-model")["annotations.json"])
     }
 
     @Test("A run scored again gives the same bytes")
-    func rescoring() throws {
+    func rescoring() async throws {
         let server = JudgeServer(rude: { text, _, connection in
             // One question in ten is never answered usefully.
             guard text.contains("Task 1") && text.contains("0:") else { return false }
-            connection.reply(200, [:], #"{"choices":[{"index":0,"finish_reason":"stop","message":{"content":"Both"}}]}"#)
+            connection.reply(
+                200, [:], #"{"choices":[{"index":0,"finish_reason":"stop","message":{"content":"Both"}}]}"#)
             return true
         })
-        let run = try space.command(
-            arguments(server.model, results: "results", evidence: "e.sqlite") + ["--missing-limit", "0.5"]).run()
+        let run = try await space.command(
+            arguments(server.model, results: "results", evidence: "e.sqlite") + ["--missing-limit", "0.5"]
+        ).run()
         #expect(run.status == 0, "\(run.errorText)")
         let scores = try space.files("results/alpacaeval/own-model")["scores.json"]
-        let again = try space.run("score", "alpacaeval", "--prompts", "prompts.json", "--resamples", "100")
+        let again = try await space.run("score", "alpacaeval", "--prompts", "prompts.json", "--resamples", "100")
         #expect(again.status == 0, "\(again.errorText)")
         #expect(try space.files("results/alpacaeval/own-model")["scores.json"] == scores)
         let score = try space.json("results/alpacaeval/own-model/scores.json")
         #expect((score["missing"]?["unparsable"]?.integer ?? 0) > 0)
-        let explained = try space.run("score", "alpacaeval", "--prompts", "prompts.json", "--explain", "3")
-        #expect(explained.text.contains("first token") && explained.text.contains("at equal length"), "\(explained.errorText)")
+        let explained = try await space.run("score", "alpacaeval", "--prompts", "prompts.json", "--explain", "3")
+        #expect(
+            explained.text.contains("first token") && explained.text.contains("at equal length"),
+            "\(explained.errorText)")
     }
 }

@@ -22,7 +22,8 @@ struct Workspace {
 
     func command(_ arguments: [String], environment: [String: String] = [:]) -> Command {
         var all = [
-            "PATH": "/usr/bin:/bin", "HOME": folder.path, "XDG_CACHE_HOME": path("cache"), "XDG_STATE_HOME": path("state"),
+            "PATH": "/usr/bin:/bin", "HOME": folder.path, "XDG_CACHE_HOME": path("cache"),
+            "XDG_STATE_HOME": path("state"),
             "EVALHARNESS_HOME": SharedData.packageRoot,
         ]
         all.merge(environment) { $1 }
@@ -30,8 +31,8 @@ struct Workspace {
     }
 
     @discardableResult
-    func run(_ arguments: String..., environment: [String: String] = [:]) throws -> Command.Output {
-        try command(arguments, environment: environment).run()
+    func run(_ arguments: String..., environment: [String: String] = [:]) async throws -> Command.Output {
+        try await command(arguments, environment: environment).run()
     }
 
     func json(_ name: String) throws -> JSONValue {

@@ -99,7 +99,8 @@ import Testing
     }
 
     @Test(
-        "A touched record is refused, and nothing of its file is taken", arguments: ["completion", "request", "model", "key"])
+        "A touched record is refused, and nothing of its file is taken",
+        arguments: ["completion", "request", "model", "key"])
     func tampering(field: String) async throws {
         let store = try open("source")
         for text in ["a", "b"] {

@@ -2,7 +2,8 @@ import Foundation
 import Synchronization
 
 /// A program run to its end.
-package struct Command {
+package final class Command: @unchecked Sendable {
+    // Unchecked: a process is started by one test and awaited by it.
     package struct Output: Sendable {
         package var status: Int32
         package var standardOutput: Data
@@ -38,25 +39,36 @@ package struct Command {
         return poll(&polled, 1, 100) > 0
     }
 
-    package func finish() -> Output {
+    /// Waits without holding one of the few threads that all tests share.
+    package func finish() async -> Output {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: self.finishBlocking()) }
+        }
+    }
+
+    package func run() async throws -> Output {
+        try start()
+        return await finish()
+    }
+
+    package func runBlocking() throws -> Output {
+        try start()
+        return finishBlocking()
+    }
+
+    private func finishBlocking() -> Output {
         // Both pipes are drained at once, or a full one would block the program.
         let errors = Mutex(Data())
         let done = DispatchSemaphore(value: 0)
-        let draining = Thread { [error] in
+        Thread.detachNewThread { [error] in
             let data = error.fileHandleForReading.readDataToEndOfFile()
             errors.withLock { $0 = data }
             done.signal()
         }
-        draining.start()
         let data = output.fileHandleForReading.readDataToEndOfFile()
         done.wait()
         process.waitUntilExit()
         let status = process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus
         return Output(status: status, standardOutput: data, standardError: errors.withLock { $0 })
-    }
-
-    package func run() throws -> Output {
-        try start()
-        return finish()
     }
 }

@@ -21,7 +21,7 @@ package enum SharedData {
     /// The content of a file; `.zst` is opened by the zstd program.
     package static func contents(_ path: String) throws -> Data {
         if !path.hasSuffix(".zst") { return try Data(contentsOf: URL(fileURLWithPath: path)) }
-        let output = try Command("/usr/bin/env", ["zstd", "-dc", path]).run()
+        let output = try Command("/usr/bin/env", ["zstd", "-dc", path]).runBlocking()
         guard output.status == 0 else { throw CocoaError(.fileReadCorruptFile) }
         return output.standardOutput
     }
