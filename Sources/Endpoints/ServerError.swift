@@ -71,9 +71,7 @@ struct Adaptation: Hashable {
     /// This and what `error` adds to it.
     func learning(from error: ServerError) -> Adaptation {
         var next = self
-        if Adaptation.refuses("max_tokens", error), error.message.contains("max_completion_tokens") {
-            next.usesMaxCompletionTokens = true
-        }
+        if Adaptation.refuses("max_tokens", error) { next.usesMaxCompletionTokens = true }
         if error.message.contains("temperature"), error.message.contains("top_p"), error.message.contains("both") {
             next.dropsTopP = true  // one of them, and temperature is the one that the request is about
         } else {

@@ -56,22 +56,24 @@ package struct Calibration: Sendable {
 private struct CSVTable {
     let name: String
     let columns: [String: Int]
-    var lines: IndexingIterator<[Substring]>
+    var lines: IndexingIterator<[ArraySlice<UInt8>]>
     var line = 1
 
     init(_ bytes: [UInt8], name: String) throws(EvaluationError) {
         self.name = name
-        let all = String(decoding: bytes, as: UTF8.self).split(whereSeparator: \.isNewline)
-        guard let header = all.first else { throw .badData("\(name) is empty. Bring the official file.") }
+        let all = bytes.split { $0 == UInt8(ascii: "\n") || $0 == UInt8(ascii: "\r") }
+        guard let header = all.first.map({ CSVTable.cells($0) }) else {
+            throw .badData("\(name) is empty. Bring the official file.")
+        }
         columns = Dictionary(
-            header.split(separator: ",", omittingEmptySubsequences: false).enumerated().map { (String($1), $0) },
+            header.enumerated().map { ($1, $0) },
             uniquingKeysWith: { first, _ in first })
         lines = Array(all.dropFirst()).makeIterator()
     }
 
     struct Row {
         let table: CSVTable
-        let cells: [Substring]
+        let cells: [String]
 
         func number(_ column: String) throws(EvaluationError) -> Double {
             guard let place = table.columns[column] else {
@@ -89,6 +91,12 @@ private struct CSVTable {
     mutating func next() throws(EvaluationError) -> Row? {
         guard let text = lines.next() else { return nil }
         line += 1
-        return Row(table: self, cells: text.split(separator: ",", omittingEmptySubsequences: false))
+        return Row(table: self, cells: CSVTable.cells(text))
+    }
+
+    private static func cells(_ line: ArraySlice<UInt8>) -> [String] {
+        line.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false).map {
+            String(decoding: $0, as: UTF8.self)
+        }
     }
 }

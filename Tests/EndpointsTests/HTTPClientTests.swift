@@ -193,9 +193,11 @@ private final class TLSServer {
 
     @Test func `An endpoint with a false certificate stops the run, and never gets the key`() async throws {
         let server = try TLSServer("alone", folder: folder)
-        let endpoint = try ChatEndpoint(
-            .init(
-                name: "m", baseURL: "https://127.0.0.1:\(server.port)", wireFormat: .openAIChat, key: Secret("sk-key")))
+        var configuration = ChatEndpoint.Configuration(
+            name: "m", baseURL: "https://127.0.0.1:\(server.port)", wireFormat: .openAIChat, key: Secret("sk-key"))
+        configuration.attemptTimeout = .seconds(20)
+        configuration.attempts = 1
+        let endpoint = try ChatEndpoint(configuration)
         let failure = await #expect(throws: ModelFailure.self) { try await endpoint.complete(.hello) }
         guard case .providerRefuses = failure else { return unexpected() }
         withExtendedLifetime(server) {}

@@ -63,11 +63,17 @@ import Testing
         }
     }
 
-    @Test func `Malformed replies use up the tries and say what is wrong`() async throws {
-        let stage = try Stage(
-            configure: { $0.attempts = 3 }, { $0.reply(200, ["Content-Type": "text/html"], "<h1>hi</h1>") })
+    @Test(arguments: [
+        ("text/html", "<h1>hi</h1>", "its content type is text/html"), ("application/json", "", "it is empty"),
+        ("application/json", "{", "it is not JSON: expected a key in quotes at line 1, column 2"),
+        ("application/json", "{}", "it has no choices"),
+    ])
+    func `Malformed replies use up the tries and say what is wrong`(type: String, body: String, why: String)
+        async throws
+    {
+        let stage = try Stage(configure: { $0.attempts = 3 }, { $0.reply(200, ["Content-Type": type], body) })
         guard case .requestFailed(let text) = try await stage.failure() else { return unexpected() }
-        #expect(text.hasSuffix("HTTP 200 with a reply that cannot be used, for its content type is text/html."))
+        #expect(text.hasSuffix("HTTP 200 with a reply that cannot be used, for \(why)."))
         #expect(stage.server.counts.requests == 3)
     }
 
