@@ -2,6 +2,11 @@
 #pragma once
 #define CURL_DISABLE_TYPECHECK 1
 #include <curl/curl.h>
+#include <spawn.h>
+
+// glibc shows it to _GNU_SOURCE alone, which is not for a Swift importer to define. libcurl's sockets have no close-on-exec,
+// so a program that is started has to be rid of them.
+extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int);
 
 static inline CURLcode ccurl_set_long(CURL *h, CURLoption o, long v) { return curl_easy_setopt(h, o, v); }
 static inline CURLcode ccurl_set_offset(CURL *h, CURLoption o, curl_off_t v) { return curl_easy_setopt(h, o, v); }

@@ -1,3 +1,4 @@
+internal import CCurl
 internal import Glibc
 internal import Synchronization
 
@@ -113,6 +114,7 @@ final class ChildProcess {
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_adddup2(&actions, input, 0)
         posix_spawn_file_actions_adddup2(&actions, output, 1)
+        posix_spawn_file_actions_addclosefrom_np(&actions, 3)  // the sockets and files of this process
 
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)

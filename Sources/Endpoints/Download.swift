@@ -42,6 +42,7 @@ package struct Download: Sendable {
     package func run(progress: @escaping @Sendable (Int, Int?) -> Void = { _, _ in }) async throws {
         let address = try checked { () throws(HTTPError) in try WebAddress(url) }
         let partial = try PartialFile(destination: destination, sizeLimit: sizeLimit, progress: progress)
+        defer { partial.unlock() }
         let client = HTTPClient(connections: 1, caFile: caFile)
         var retry = Retry(policy: RetryPolicy(attempts: attempts, total: .seconds(3600)), seed: stableHash(url.utf8))
         while let fault = try await attempt(address, client, partial) {
@@ -166,6 +167,9 @@ private final class PartialFile: Sendable {
     }
 
     deinit { close(descriptor) }
+
+    /// At once, whoever still holds the descriptor: the client's thread for a moment, a program that is being started.
+    func unlock() { flock(descriptor, LOCK_UN) }
 
     /// What to ask the rest of the file with, where there is a beginning of a known version.
     var resumption: (offset: Int, etag: String)? {

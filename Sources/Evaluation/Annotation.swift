@@ -6,6 +6,8 @@ package struct Annotation: Hashable, Sendable {
     package var baseline: ModelOutput
     package var output: ModelOutput
     package var judge: String
+    /// The fingerprint of who answered as the judge; nil in upstream's files, where the judge's name implies it.
+    package var judgeModel: String?
     package var verdict: Verdict
     /// One a game, in the order in which they were asked; empty for a pair of equal outputs and for published
     /// annotations.
@@ -49,6 +51,7 @@ package struct Annotation: Hashable, Sendable {
         record["output_2"] = .string(output.output)
         record["generator_2"] = .string(output.generator)
         record["annotator"] = .string(judge)
+        if let judgeModel { record["judge_model"] = .string(judgeModel) }
         record["preference"] = JSONValue(verdict.preference.map { 1 + $0 })
         record["preference_version"] = .string(version)
         if let cost { record["preference_price_per_example"] = .number(cost) }

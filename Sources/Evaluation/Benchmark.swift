@@ -36,7 +36,7 @@ package struct Benchmark: Hashable, Sendable {
         judge = try fields.requiredString("judge")
         var generation = try fields.required("generation", try fields.object("generation"))
         decoding = try DecodingDefinition.read(&generation)
-        maxTokens = try generation.required("max_tokens", try generation.integer("max_tokens"))
+        maxTokens = try generation.required("max_tokens", try generation.positive("max_tokens"))
         try generation.refuseUnknown()
         files = []
         for var file in try fields.objects("files") { files.append(try DataFile(&file)) }
@@ -71,6 +71,10 @@ enum DecodingDefinition {
         let topP = try fields.number("top_p")
         let topK = try fields.integer("top_k")
         let minP = try fields.number("min_p")
+        guard (0...100).contains(temperature) else { throw fields.unusable("temperature", "should be 0 or more") }
+        if let topP, !(topP > 0 && topP <= 1) { throw fields.unusable("top_p", "should be more than 0, up to 1") }
+        if let topK, topK < 1 { throw fields.unusable("top_k", "should be 1 or more") }
+        if let minP, !(0...1).contains(minP) { throw fields.unusable("min_p", "should be 0 to 1") }
         if temperature == 0 { return .greedy }
         return .sampling(temperature: temperature, topK: topK, topP: topP, minP: minP)
     }

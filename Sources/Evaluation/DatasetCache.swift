@@ -15,6 +15,19 @@ package struct DatasetCache: Sendable {
         package var sha256: String
         package var isPinned: Bool
 
+        package init(name: String, sha256: String, isPinned: Bool) {
+            self.name = name
+            self.sha256 = sha256
+            self.isPinned = isPinned
+        }
+
+        init?(_ json: JSONValue) {
+            guard let name = json["file"]?.string, let sha256 = json["sha256"]?.string,
+                let official = json["official"]?.bool
+            else { return nil }
+            self.init(name: name, sha256: sha256, isPinned: official)
+        }
+
         package var json: JSONValue {
             ["file": .string(name), "sha256": .string(sha256), "official": .bool(isPinned)]
         }

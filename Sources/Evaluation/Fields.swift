@@ -52,6 +52,12 @@ package struct Fields {
         return number
     }
 
+    package mutating func positive(_ key: String) throws(EvaluationError) -> Int? {
+        guard let number = try integer(key) else { return nil }
+        if number < 1 { throw unusable(key, "should be 1 or more") }
+        return number
+    }
+
     package mutating func number(_ key: String) throws(EvaluationError) -> Double? {
         guard let value = value(key) else { return nil }
         guard let number = value.number else { throw wrong(key, "a number", value) }

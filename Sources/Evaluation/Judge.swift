@@ -7,13 +7,21 @@ package struct Judge: Sendable {
     package let model: any ChatModel
     /// Whether the definition's own model answers, rather than one named on the command line.
     package let isOwnModel: Bool
+    /// How often a reply without a verdict is asked for again.
+    package let retries: Int
 
-    package init(definition: JudgeDefinition, template: PromptTemplate, model: any ChatModel, isOwnModel: Bool) {
+    package init(
+        definition: JudgeDefinition, template: PromptTemplate, model: any ChatModel, isOwnModel: Bool, retries: Int = 0
+    ) {
         self.definition = definition
         self.template = template
         self.model = model
         self.isOwnModel = isOwnModel
+        self.retries = retries
     }
+
+    /// What every score calls it: another model than the definition's own is named with it.
+    package var label: String { isOwnModel ? definition.id : "\(definition.id)/\(model.name)" }
 
     /// Judges one pair; a pair of equal outputs is a tie without a call, as upstream decides it.
     ///
@@ -23,6 +31,7 @@ package struct Judge: Sendable {
         var annotation = Annotation(
             prompt: pair.prompt, baseline: pair.baseline, output: pair.output, judge: definition.id,
             verdict: .preference(0.5, weight: 1))
+        annotation.judgeModel = model.fingerprint
         if pair.baseline.output == pair.output.output { return annotation }
         var preferences: [Double] = []
         var missing: Verdict.Reason?
@@ -58,10 +67,21 @@ package struct Judge: Sendable {
                 + "\(definition.maxTokens)\n\(definition.topLogprobs ?? 0)\n\(model.fingerprint)")
     }
 
+    /// One game: the first reply that holds a verdict counts; each further draw is a request of its own in the evidence.
     private func play(_ pair: OutputPair, _ order: PresentationOrder) async throws -> (Completion?, Verdict) {
+        var request = request(pair, order)
+        var (completion, verdict) = try await answer(request, order)
+        while request.sample < retries, case .missing(let reason) = verdict, reason.isReply {
+            request.sample += 1
+            (completion, verdict) = try await answer(request, order)
+        }
+        return (completion, verdict)
+    }
+
+    private func answer(_ request: ChatRequest, _ order: PresentationOrder) async throws -> (Completion?, Verdict) {
         var completion: Completion
         do {
-            completion = try await model.complete(request(pair, order))
+            completion = try await model.complete(request)
         } catch ModelFailure.requestFailed(let reason) {
             return (nil, .missing(.failed(reason)))
         }

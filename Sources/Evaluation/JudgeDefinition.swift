@@ -52,14 +52,14 @@ package struct JudgeDefinition: Hashable, Sendable {
         parser = try JudgeDefinition.parser(&parserFields)
         var decodingFields = try fields.required("decoding", try fields.object("decoding"))
         decoding = try DecodingDefinition.read(&decodingFields)
-        maxTokens = try decodingFields.required("max_tokens", try decodingFields.integer("max_tokens"))
-        topLogprobs = try decodingFields.integer("top_logprobs")
+        maxTokens = try decodingFields.required("max_tokens", try decodingFields.positive("max_tokens"))
+        topLogprobs = try decodingFields.positive("top_logprobs")
         try decodingFields.refuseUnknown()
         limits = Limits(concurrency: 16)
         if var limitFields = try fields.object("limits") {
-            limits.concurrency = try limitFields.integer("concurrency") ?? limits.concurrency
-            limits.requestsPerMinute = try limitFields.integer("requests_per_minute")
-            limits.tokensPerMinute = try limitFields.integer("tokens_per_minute")
+            limits.concurrency = try limitFields.positive("concurrency") ?? limits.concurrency
+            limits.requestsPerMinute = try limitFields.positive("requests_per_minute")
+            limits.tokensPerMinute = try limitFields.positive("tokens_per_minute")
             try limitFields.refuseUnknown()
         }
         if var priceFields = try fields.object("prices") { prices = try JudgeDefinition.prices(&priceFields) }
@@ -101,6 +101,7 @@ package struct JudgeDefinition: Hashable, Sendable {
         let kind = try fields.requiredString("kind")
         let first = try fields.requiredString("first")
         let second = try fields.requiredString("second")
+        if first == second { throw fields.unusable("second", "should differ from first") }
         let parser: VerdictParser
         switch kind {
         case "token_logprobs":
@@ -130,6 +131,9 @@ package struct JudgeDefinition: Hashable, Sendable {
             inputPerMillion: try fields.required("input_per_million", try fields.number("input_per_million")),
             outputPerMillion: try fields.required("output_per_million", try fields.number("output_per_million")),
             date: try fields.requiredString("date"))
+        if !(prices.inputPerMillion >= 0 && prices.outputPerMillion >= 0) {
+            throw fields.unusable("input_per_million", "and output_per_million should be 0 or more")
+        }
         try fields.refuseUnknown()
         return prices
     }

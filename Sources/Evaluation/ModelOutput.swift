@@ -45,6 +45,7 @@ package struct ModelOutputs: Hashable, Sendable {
     ///   prompt, several generators and no name.
     package init(bytes: [UInt8], path: String, prompts: PromptSet, name: String?) throws(EvaluationError) {
         let records = try Records.read(bytes, path: path, asked: "The model's outputs")
+        let sha256 = Digest.sha256(bytes)
         var outputs: [ModelOutput] = []
         var seen: [Int: Int] = [:]
         var strangers = 0
@@ -63,7 +64,8 @@ package struct ModelOutputs: Hashable, Sendable {
                         + "the two.")
             }
             seen[place] = index
-            let generator = record["generator"]?.string ?? name ?? "Current model"
+            // A name that was given goes before the file's; without any, two files must not share one.
+            let generator = name ?? record["generator"]?.string ?? "model-\(sha256.prefix(8))"
             outputs.append(ModelOutput(prompt: prompts.prompts[place], output: output, generator: generator))
         }
         if outputs.isEmpty {
@@ -83,7 +85,7 @@ package struct ModelOutputs: Hashable, Sendable {
                 "\(path) holds outputs of \(generators.count) generators. Say which model this is with "
                     + "--name.")
         }
-        self.init(name: name, outputs: outputs, sha256: Digest.sha256(bytes))
+        self.init(name: name, outputs: outputs, sha256: sha256)
     }
 
     package subscript(prompt: Prompt) -> ModelOutput? { places[prompt.index].map { outputs[$0] } }

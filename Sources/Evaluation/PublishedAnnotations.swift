@@ -12,6 +12,8 @@ package struct PublishedAnnotations: Hashable, Sendable {
         package var modelOutput: String
         package var modelGenerator: String
         package var annotator: String
+        /// Who answered as the judge, where the file says so.
+        package var judgeModel: String?
         package var verdict: Verdict
         /// The judge's raw reply, under the name of its version of alpaca_eval.
         package var reply: JSONValue?
@@ -28,14 +30,27 @@ package struct PublishedAnnotations: Hashable, Sendable {
     package init(bytes: [UInt8], path: String) throws(EvaluationError) {
         rows = []
         sha256 = Digest.sha256(bytes)
+        var places: [String: Int] = [:]
         for (index, record) in try Records.read(bytes, path: path, asked: "The annotations").enumerated() {
-            rows.append(try Row(record, index, path))
+            let row = try Row(record, index, path)
+            if let earlier = places.updateValue(index, forKey: row.instruction) {
+                throw .badData(
+                    "\(path), record \(index): its instruction is also annotated in record \(earlier). Keep one of the two."
+                )
+            }
+            rows.append(row)
         }
         if rows.isEmpty { throw .badData("\(path) holds no annotations: an empty list.") }
     }
 
-    /// The annotator of every row, or a list of them.
-    package var annotator: String { Set(rows.map(\.annotator)).sorted().joined(separator: "+") }
+    /// Who judged: the annotators' names, and the models that answered for them where these are not `official`.
+    ///
+    /// - Parameter official: the fingerprint of the model that the benchmark's own judge has.
+    package func judge(official: String?) -> String {
+        let annotators = Set(rows.map(\.annotator)).sorted().joined(separator: "+")
+        let others = Set(rows.compactMap(\.judgeModel)).subtracting([official].compactMap { $0 }).sorted()
+        return others.isEmpty ? annotators : "\(annotators)/\(others.joined(separator: "+"))"
+    }
 }
 
 extension PublishedAnnotations.Row {
@@ -47,6 +62,7 @@ extension PublishedAnnotations.Row {
         modelOutput = try Records.string("output_2", of: record, index, path)
         modelGenerator = try Records.string("generator_2", of: record, index, path)
         annotator = record["annotator"]?.string ?? "unknown"
+        judgeModel = record["judge_model"]?.string
         reply = record["preference_raw_completion"] ?? record["raw_completion"]
         switch record["preference"] {
         case nil, .null?: verdict = .missing(Self.reason(record["missing_reason"]))

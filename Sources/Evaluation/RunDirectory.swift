@@ -35,7 +35,7 @@ package struct RunDirectory: Sendable {
     }
 
     /// Model names come from files and flags: they never leave the results folder, and stay readable.
-    static func folderName(_ model: String) throws(EvaluationError) -> String {
+    package static func folderName(_ model: String) throws(EvaluationError) -> String {
         let safe = String(
             String.UnicodeScalarView(
                 model.unicodeScalars.map { scalar in

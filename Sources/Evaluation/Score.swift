@@ -1,4 +1,4 @@
-internal import Chat
+package import Chat
 package import Statistics
 
 /// The values of a benchmark's metrics over one run, each with its interval and what was missing.
@@ -50,6 +50,16 @@ package struct ScoringRule: Sendable {
         self.resamples = resamples
         self.seed = seed
     }
+
+    /// Reads back the `scoring` of a score document; nil where it is not of that form.
+    package init?(_ json: JSONValue?) {
+        guard let json, let rule = json["difficulty"]?.string.flatMap(DifficultyRule.init),
+            let resamples = json["resamples"]?.integer, let seed = json["seed"]?.string.flatMap({ UInt64($0) })
+        else { return nil }
+        self.init(
+            design: json["length_control"]?.string.flatMap(LengthControlDesign.init), difficulty: rule,
+            resamples: resamples, seed: seed)
+    }
 }
 
 extension Stages {
@@ -75,6 +85,16 @@ extension Stages {
                 (wins / Double(promptCount))...((wins + 100 * Double(score.missingCount)) / Double(promptCount))
         }
         guard let design = rule.design else { return score }
+        // The gamed rows alone would give a number, of nothing.
+        if 2 * valid.count < promptCount {
+            score.notes.append("no length-controlled win rate: fewer than half of the verdicts are there")
+            return score
+        }
+        if isSameGenerator(annotations) {
+            score.notes.append(
+                "model and baseline carry one name: the length-controlled win rate is 50 by alpaca_eval's rule; --name tells "
+                    + "them apart")
+        }
         do {
             score.lengthControlled = try lengthControlled(annotations, design, rule.difficulty, calibration, rule)
             if rule.difficulty == .position, design != .minimal, !rowsFollowPrompts(annotations) {
@@ -100,7 +120,7 @@ extension Stages {
         _ annotations: [Annotation], _ design: LengthControlDesign, _ difficulty: DifficultyRule,
         _ calibration: Calibration?, _ rule: ScoringRule
     ) throws -> Score.LengthControlled {
-        if let pair = annotations.first, pair.baseline.generator == pair.output.generator {
+        if isSameGenerator(annotations) {
             return Score.LengthControlled(design: design, difficulty: difficulty, fit: .sameGenerator(design))
         }
         let rows = try lengthControlRows(annotations, design, difficulty, calibration)
@@ -141,6 +161,10 @@ extension Stages {
                     difficulty: hardness))
         }
         return rows
+    }
+
+    private static func isSameGenerator(_ annotations: [Annotation]) -> Bool {
+        annotations.first.map { $0.baseline.generator == $0.output.generator } ?? false
     }
 
     private static func rowsFollowPrompts(_ annotations: [Annotation]) -> Bool {

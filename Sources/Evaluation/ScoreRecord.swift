@@ -38,14 +38,81 @@ package struct ScoreRecord: Sendable {
 
     package var subject: Subject
     package var score: Score
+    package var rule: ScoringRule
     package var data: [DatasetCache.Provenance]
-    package var cost: Double?
+    /// How the outputs were generated; null where they were made elsewhere.
+    package var generation: JSONValue
+    package var integrity: Integrity
+    package var usage: Usage
 
-    package init(subject: Subject, score: Score, data: [DatasetCache.Provenance], cost: Double?) {
+    package init(
+        subject: Subject, score: Score, rule: ScoringRule, data: [DatasetCache.Provenance], generation: JSONValue,
+        integrity: Integrity,
+        usage: Usage
+    ) {
         self.subject = subject
         self.score = score
+        self.rule = rule
         self.data = data
-        self.cost = cost
+        self.generation = generation
+        self.integrity = integrity
+        self.usage = usage
+    }
+
+    /// What the judge took: the answers behind the verdicts, whenever they were received.
+    package struct Usage: Hashable, Sendable {
+        package var judgeCalls: Int
+        package var inputTokens: Int
+        package var outputTokens: Int
+        /// US dollars; nil where no price is known.
+        package var cost: Double?
+
+        /// - Parameter isPriced: whether the judge's definition has prices.
+        package init(_ annotations: [Annotation], isPriced: Bool) {
+            let answers = annotations.flatMap(\.games).compactMap(\.completion)
+            judgeCalls = answers.count
+            inputTokens = answers.reduce(0) { $0 + ($1.usage?.inputTokens ?? 0) }
+            outputTokens = answers.reduce(0) { $0 + ($1.usage?.outputTokens ?? 0) }
+            cost = isPriced ? annotations.compactMap(\.cost).reduce(0, +) : nil
+        }
+
+        /// Reads back what `json` wrote; a score of files made elsewhere has none.
+        package init(_ json: JSONValue?) {
+            judgeCalls = json?["judge_calls"]?.integer ?? 0
+            inputTokens = json?["input_tokens"]?.integer ?? 0
+            outputTokens = json?["output_tokens"]?.integer ?? 0
+            cost = json?["usd"]?.number
+        }
+
+        var json: JSONValue {
+            [
+                "judge_calls": .integer(judgeCalls), "input_tokens": .integer(inputTokens),
+                "output_tokens": .integer(outputTokens), "usd": JSONValue(cost),
+            ]
+        }
+    }
+
+    /// What a reader should know of the outputs before trusting a number made with them.
+    package struct Integrity: Hashable, Sendable {
+        /// Distinct outputs over outputs: a constant answer that fools a judge is near 0.
+        package var uniqueRatio: Double
+        package var empty: Int
+
+        package init(_ outputs: [String]) {
+            uniqueRatio = outputs.isEmpty ? 1 : Double(Set(outputs).count) / Double(outputs.count)
+            empty = outputs.count { $0.isEmpty }
+        }
+
+        var json: JSONValue { ["unique_ratio": .number(uniqueRatio), "empty": .integer(empty)] }
+    }
+
+    /// - Parameter otherData: entries of an earlier document, of files that scoring again does not open.
+    package func json(otherData: [JSONValue]) -> JSONValue {
+        let opened = Set(data.map(\.name))
+        var record = self
+        record.data =
+            otherData.compactMap(DatasetCache.Provenance.init).filter { !opened.contains($0.name) } + data
+        return record.json
     }
 
     package var json: JSONValue {
@@ -62,11 +129,17 @@ package struct ScoreRecord: Sendable {
             ],
             "name": .string(subject.model),
             "fingerprint": .string(subject.modelFingerprint),
+            "scoring": [
+                "length_control": JSONValue(rule.design?.rawValue), "difficulty": .string(rule.difficulty.rawValue),
+                "resamples": .integer(rule.resamples), "seed": .string("\(rule.seed)"),
+            ],
             "metrics": metrics,
             "missing": missing,
             "data": .array(data.map(\.json)),
             "notes": .array(notes.map(JSONValue.string)),
-            "usage": ["usd": JSONValue(cost)],
+            "generation": generation,
+            "integrity": integrity.json,
+            "usage": usage.json,
         ]
     }
 
@@ -131,7 +204,14 @@ package struct ScoreRecord: Sendable {
     }
 
     private var notes: [String] {
-        data.filter { !$0.isPinned }.map { "made with \($0.name) that is not the official file (SHA-256 \($0.sha256))" }
-            + score.notes
+        var notes = data.filter { !$0.isPinned }.map {
+            "made with \($0.name) that is not the official file (SHA-256 \($0.sha256))"
+        }
+        if score.lengthControlled?.design == .v1, subject.baselineSHA256 != subject.datasetSHA256 {
+            notes.append(
+                "the baseline is \(subject.baseline), but difficulty and gamed rows are the official baseline's, as in alpaca_eval"
+            )
+        }
+        return notes + score.notes
     }
 }

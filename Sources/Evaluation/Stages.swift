@@ -91,6 +91,7 @@ package enum Stages {
             }
             var annotation = Annotation(
                 prompt: prompt, baseline: reference, output: output, judge: row.annotator, verdict: verdict)
+            annotation.judgeModel = row.judgeModel
             annotation.publishedReply = row.reply
             annotations.append(annotation)
         }

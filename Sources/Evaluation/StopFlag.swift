@@ -51,6 +51,7 @@ func mapConcurrently<Input: Sendable, Output: Sendable>(
                 outputs[index] = output
                 done += 1
                 progress(done)
+            case .failure(is CancellationError) where stop.wasRaised: break  // never sent
             case .failure(let error): firstError = firstError ?? error
             }
             if firstError == nil, !stop.wasRaised, next < inputs.count { launch() }

@@ -25,6 +25,14 @@ package enum Verdict: Hashable, Sendable {
             }
         }
 
+        /// Whether a reply came, so that asking again may bring another.
+        var isReply: Bool {
+            switch self {
+            case .unparsable, .refused: true
+            case .failed, .noOutput: false
+            }
+        }
+
         package var detail: String {
             switch self {
             case .unparsable(let text), .refused(let text), .failed(let text): text

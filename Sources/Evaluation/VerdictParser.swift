@@ -72,8 +72,7 @@ private func labelPreference(_ reply: String, _ first: String, _ second: String,
     }
 }
 
-/// The reply without code fences, lines quoted with `>`, and text in double quotes of a line: there a judge cites an
-/// output.
+/// The reply without code fences, lines quoted with `>`, and text in quotation marks or backticks: there a judge cites an output.
 private func withoutQuotations(_ reply: String) -> String {
     var lines: [String] = []
     var isFenced = false
@@ -83,15 +82,24 @@ private func withoutQuotations(_ reply: String) -> String {
             isFenced.toggle()
             continue
         }
-        if isFenced || start.hasPrefix(">") { continue }
-        let parts = line.split(separator: "\"", omittingEmptySubsequences: false)
-        // An odd number of quotes closes nothing: the last part stands outside.
-        let outside = parts.enumerated().filter {
-            $0.offset % 2 == 0 || (parts.count % 2 == 0 && $0.offset == parts.count - 1)
-        }
-        lines.append(outside.map { String($0.element) }.joined(separator: " "))
+        if !isFenced, !start.hasPrefix(">") { lines.append(String(line)) }
     }
-    return lines.joined(separator: "\n")
+    var text = lines.joined(separator: "\n")
+    for mark in ["\"", "`"] as [Character] {
+        // Pairs may span lines. An odd mark (5" wide) pairs with nothing: then each line is read for itself.
+        let isEven = text.count { $0 == mark } % 2 == 0
+        text =
+            isEven ? outside(mark, text) : text.split(separator: "\n").map { outside(mark, $0) }.joined(separator: "\n")
+    }
+    return text.replacing(/“[^”]*”/, with: " ").replacing(/«[^»]*»/, with: " ")
+}
+
+/// What stands outside pairs of `mark`; after an odd one, the rest stands outside too.
+private func outside(_ mark: Character, _ text: some StringProtocol) -> String {
+    let parts = text.split(separator: mark, omittingEmptySubsequences: false)
+    return parts.enumerated().filter { index, _ in
+        index % 2 == 0 || (parts.count % 2 == 0 && index == parts.count - 1)
+    }.map { String($0.element) }.joined(separator: " ")
 }
 
 private func rankingPreference(_ reply: String, _ first: String, _ second: String) -> VerdictParser.Outcome {

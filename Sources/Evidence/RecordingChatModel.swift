@@ -6,9 +6,16 @@ package struct RecordingChatModel: ChatModel {
     private let store: EvidenceStore
     private let spending: Spending?
     private let slots: Slots
+    private let isStopping: @Sendable () -> Bool
 
-    /// - Parameter spending: counts what the calls cost, and stops before a limit; nil where no price is known.
-    package init(_ base: any ChatModel, store: EvidenceStore, spending: Spending? = nil) {
+    /// - Parameters:
+    ///   - spending: counts what the answers cost, and stops before a limit; nil where no price is known.
+    ///   - isStopping: asked before each call; once true, nothing more is sent.
+    package init(
+        _ base: any ChatModel, store: EvidenceStore, spending: Spending? = nil,
+        isStopping: @escaping @Sendable () -> Bool = { false }
+    ) {
+        self.isStopping = isStopping
         self.base = base
         self.store = store
         self.spending = spending
@@ -24,10 +31,14 @@ package struct RecordingChatModel: ChatModel {
     package func complete(_ request: ChatRequest) async throws -> Completion {
         let text = request.canonicalText(modelFingerprint: base.fingerprint)
         let key = Digest.sha256(text)
-        if let recorded = try await store.completion(forKey: key) { return recorded }
+        if let recorded = try await store.completion(forKey: key) {
+            await spending?.count(recorded.usage)
+            return recorded
+        }
         try await store.recordIntent(key: key, request: text, model: base.fingerprint)
         try await slots.take()
         do {
+            if isStopping() { throw CancellationError() }
             let reservation = try await spending?.reserve(for: request)
             let completion = try await answer(request, key, reservation)
             // The slot is free when the reply is on the disk: a kill costs at most as many calls as there are slots.

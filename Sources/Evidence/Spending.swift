@@ -43,5 +43,8 @@ package actor Spending {
         settled += usage.map(price) ?? reservation.amount
     }
 
+    /// Counts an answer that an earlier process paid for: the limit is the run's, however often it is stopped.
+    package func count(_ usage: Completion.Usage?) { settled += usage.map(price) ?? 0 }
+
     package func release(_ reservation: Reservation) { reserved -= reservation.amount }
 }

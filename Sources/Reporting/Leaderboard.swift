@@ -66,7 +66,9 @@ package struct Leaderboard: Sendable {
 
     private static func entry(_ document: JSONValue) -> JSONValue {
         var entry = JSONObject()
-        for key in ["name", "fingerprint", "metrics", "missing", "data", "notes", "usage"] {
+        for key in [
+            "name", "fingerprint", "metrics", "missing", "generation", "integrity", "data", "notes", "usage",
+        ] {
             entry[key] = document[key]
         }
         return .object(entry)
@@ -76,6 +78,12 @@ package struct Leaderboard: Sendable {
         if left["benchmark"]?["id"] != right["benchmark"]?["id"] { return "benchmark" }
         if left["benchmark"]?["dataset_sha256"] != right["benchmark"]?["dataset_sha256"] { return "prompt set" }
         if left["benchmark"]?["baseline_sha256"] != right["benchmark"]?["baseline_sha256"] { return "baseline" }
+        if left["benchmark"]?["n"] != right["benchmark"]?["n"] { return "number of prompts" }
+        let designs = [left, right].map { $0["metrics"]?["length_controlled_winrate"]?["design"] }
+        if let left = designs[0], let right = designs[1] {
+            if left["name"] != right["name"] || left["difficulty"] != right["difficulty"] { return "length control" }
+        }
+        if left["data"] != right["data"] { return "calibration file" }
         if left["judge"]?["id"] != right["judge"]?["id"] { return "judge" }
         if left["judge"]?["fingerprint"] != right["judge"]?["fingerprint"] { return "judge fingerprint" }
         return nil

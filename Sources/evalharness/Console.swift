@@ -1,4 +1,5 @@
 import Chat
+import Evaluation
 import Glibc
 
 /// stdout is data; stderr is words. Nothing leaves without the known keys blotted out.
@@ -14,6 +15,11 @@ enum Console {
 
     static var isErrorTerminal: Bool { isatty(2) == 1 }
 
+    private static func fail(_ sentence: String, code: Int32) -> Never {
+        error(sentence)
+        exit(code)
+    }
+
     private static func write(_ text: String, to descriptor: Int32) {
         let clean = Environment.secrets.reduce(text) { $1.redact($0) }
         let bytes = Array(clean.utf8)
@@ -22,7 +28,11 @@ enum Console {
             let count = bytes[offset...].withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if count > 0 {
                 offset += count
+            } else if errno == EPIPE {
+                return  // the reader has had enough
             } else if errno != EINTR {
+                // Data that did not arrive must not look like success.
+                if descriptor == 1 { fail("Standard output cannot be written: \(Files.reason(errno)).", code: 74) }
                 return
             }
         }

@@ -2,6 +2,7 @@ import Chat
 import Endpoints
 import Evaluation
 import Evidence
+import Statistics
 
 /// An error as the shell sees it: one sentence, and the code that INTERFACE promises for its kind.
 struct Exit {
@@ -18,6 +19,7 @@ struct Exit {
             case let error as ModelFailure: Exit.code(error)
             case is DownloadError: 69
             case is ModelSourceError: 64
+            case is LengthControlError: 65
             case is Interrupted: Interruption.shared.exitCode
             case is CancellationError: Interruption.shared.exitCode
             default: nil

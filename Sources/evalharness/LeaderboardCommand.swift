@@ -20,11 +20,16 @@ struct LeaderboardCommand: ParsableCommand {
         @Flag(help: "Rank runs of different judges, baselines or data together.")
         var mixed = false
 
+        @Option(help: "The largest share of missing verdicts that a run may have.")
+        var missingLimit: Double = 0.05
+
         @Flag(help: "Print JSON instead of a table.")
         var json = false
 
         func run() throws {
-            let board = try Leaderboard(scores: scores(), allowMixed: mixed)
+            let scores = try scores()
+            try MissingLimit(missingLimit).check(scores.map(\.document))
+            let board = try Leaderboard(scores: scores, allowMixed: mixed)
             try Files.write(board.json, to: output)
             try Files.write(Array(board.csv.utf8), to: csvPath)
             Console.data(json ? board.json.text(.indented(2)) + "\n" : ScoreTable(board.entries).text)
@@ -44,7 +49,9 @@ struct LeaderboardCommand: ParsableCommand {
                 let candidates = [folder] + Files.names(in: folder).map { "\(folder)/\($0)" }
                 for candidate in candidates {
                     let path = RunDirectory(path: candidate).scores
-                    if Files.exists(path) { scores.append((path, try Files.readJSON(path, asked: "A score"))) }
+                    if Files.exists(path), !scores.contains(where: { $0.path == path }) {
+                        scores.append((path, try Files.readJSON(path, asked: "A score")))
+                    }
                 }
             }
             return scores

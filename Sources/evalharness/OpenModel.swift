@@ -26,11 +26,15 @@ enum OpenModel {
             let base = Environment.value("OPENAI_BASE_URL") ?? Environment.value("OPENAI_API_BASE")
             let key = try key(role, options, variable: "OPENAI_API_KEY")
             return try endpoint(
-                "openai:\(name)", name, base ?? "https://api.openai.com/v1", .openAIChat, key, role, options)
+                fingerprint("openai:\(name)", base), name, base ?? "https://api.openai.com/v1", .openAIChat, key, role,
+                options)
         case .anthropic(let name):
-            let base = Environment.value("ANTHROPIC_BASE_URL") ?? "https://api.anthropic.com"
+            let base = Environment.value("ANTHROPIC_BASE_URL")
             let key = try key(role, options, variable: "ANTHROPIC_API_KEY")
-            return try endpoint("anthropic:\(name)", name, base, .anthropicMessages, key, role, options)
+            return try endpoint(
+                fingerprint("anthropic:\(name)", base), name, base ?? "https://api.anthropic.com", .anthropicMessages,
+                key,
+                role, options)
         case .openAICompatible(let name, let baseURL):
             return try endpoint(
                 "openai-compatible:\(name)@\(baseURL)", name, baseURL, .openAIChat,
@@ -85,6 +89,11 @@ enum OpenModel {
             configuration.tokensPerMinute = limits.tokensPerMinute
         }
         return try ChatEndpoint(configuration)
+    }
+
+    /// A provider's name behind another address is another model.
+    private static func fingerprint(_ model: String, _ base: String?) -> String {
+        base.map { "\(model)@\($0)" } ?? model
     }
 
     private static func key(_ role: ModelRole, _ options: RunOptions, variable: String) throws -> Secret? {

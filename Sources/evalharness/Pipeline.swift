@@ -13,6 +13,8 @@ struct Pipeline {
     let selected: [Prompt]
     private let home: String
     private let promptBytes: [UInt8]
+    /// The benchmark's own prompt file; nil for prompts of the user's.
+    let promptProvenance: DatasetCache.Provenance?
     private let promptPath: String
 
     init(_ options: RunOptions) throws {
@@ -22,6 +24,7 @@ struct Pipeline {
         cache = DatasetCache(benchmark: benchmark, cacheHome: Environment.cacheHome)
         if let path = options.prompts {
             promptPath = path
+            promptProvenance = nil
             promptBytes = try Files.read(path, asked: "The prompts")
             prompts = try PromptSet(
                 bytes: promptBytes, path: path,
@@ -29,6 +32,7 @@ struct Pipeline {
         } else {
             let file = try cache.load(.prompts)
             promptPath = file.provenance.name
+            promptProvenance = file.provenance
             promptBytes = file.bytes
             prompts = try PromptSet(bytes: file.bytes, path: promptPath, isOfficial: file.provenance.isPinned)
         }
@@ -69,7 +73,7 @@ struct Pipeline {
                 "\(model.name) answered none of the \(selected.count) prompts: "
                     + "\(failures.first?.value.detail ?? "no reason given")")
         }
-        let label = name ?? model.name
+        let label = try name ?? self.name(of: "\(source)")
         let named = outputs.map { ModelOutput(prompt: $0.prompt, output: $0.output, generator: label) }
         let unhashed = ModelOutputs(name: label, outputs: named, sha256: "")
         let sha256 = Digest.sha256(JSONValue.array(Array(unhashed.records)).serialized())
@@ -101,56 +105,86 @@ struct Pipeline {
             name: all.name, outputs: all.outputs.filter { indices.contains($0.prompt.index) }, sha256: all.sha256)
     }
 
-    /// Judges `outputs`, by a model or by published annotations.
-    func annotate(_ outputs: ModelOutputs, _ baseline: ModelOutputs) async throws -> JudgedRun {
+    /// Who judges: known before anything is asked, so that a run can be refused in time.
+    func judging() async throws -> Judging {
         if let path = try publishedAnnotationsPath() {
-            let published = try PublishedAnnotations(
-                bytes: try Files.read(path, asked: "The published annotations"), path: path)
-            let annotations = try Stages.replay(
-                published, path: path, prompts: prompts, selected: Set(selected.map(\.index)), baseline: baseline,
-                outputs: outputs)
-            return JudgedRun(
-                annotations: annotations, judge: published.annotator, fingerprint: "published:\(published.annotator)",
-                isReferenceJudge: published.annotator == benchmark.judge, cost: nil)
+            let bytes = try Files.read(path, asked: "The published annotations")
+            let published = try PublishedAnnotations(bytes: bytes, path: path)
+            let label = published.judge(official: try Definitions.judgeModel(benchmark, home: home))
+            return Judging(
+                source: .published(published, path: path), label: label, fingerprint: "published:\(label)",
+                isReferenceJudge: label == benchmark.judge, data: [])
         }
-        let store = try openStore()
-        let (judge, spending) = try await openJudge(store)
-        let pairs = Stages.pairs(selected, baseline: baseline, outputs: outputs)
-        let bar = ProgressBar("judge   ", total: pairs.count, isEnabled: !options.noProgress)
-        let annotations = try await Stages.annotate(
-            pairs, judge: judge, stop: Interruption.shared.stop, progress: bar.update)
-        if let spent = await spending?.spent, spent > 0 { Console.note("The judge's calls cost $\(rounded(spent)).") }
-        return JudgedRun(
-            annotations: annotations, judge: judge.definition.id, fingerprint: judge.fingerprint,
-            isReferenceJudge: judge.definition.id == benchmark.judge && judge.isOwnModel,
-            cost: judge.definition.prices == nil ? nil : annotations.compactMap(\.cost).reduce(0, +))
+        let (judge, spending, data) = try await openJudge(try openStore())
+        return Judging(
+            source: .judge(judge, spending), label: judge.label, fingerprint: judge.fingerprint,
+            isReferenceJudge: try isReference(judge), data: data)
     }
 
-    func score(_ run: JudgedRun, averageLength: Int) throws -> (Score, [DatasetCache.Provenance]) {
+    func annotate(_ outputs: ModelOutputs, _ baseline: ModelOutputs, _ judging: Judging) async throws -> [Annotation] {
+        switch judging.source {
+        case .published(let published, let path):
+            return try Stages.replay(
+                published, path: path, prompts: prompts, selected: Set(selected.map(\.index)), baseline: baseline,
+                outputs: outputs)
+        case .judge(let judge, let spending):
+            let pairs = Stages.pairs(selected, baseline: baseline, outputs: outputs)
+            let bar = ProgressBar("judge   ", total: pairs.count, isEnabled: !options.noProgress)
+            let annotations = try await Stages.annotate(
+                pairs, judge: judge, stop: Interruption.shared.stop, progress: bar.update)
+            if let spent = await spending?.spent, spent > 0 {
+                Console.note("The judge's answers cost $\(rounded(spent)).")
+            }
+            return annotations
+        }
+    }
+
+    /// The board's judge is its definition, its template and its own model, not a name.
+    private func isReference(_ judge: Judge) throws -> Bool {
+        guard judge.isOwnModel, judge.template.sha256 == benchmark.file(.template)?.sha256 else { return false }
+        var official = try Definitions.judge(benchmark.judge, home: home)
+        official.prices = judge.definition.prices
+        official.limits = judge.definition.limits
+        return official == judge.definition
+    }
+
+    func score(_ annotations: [Annotation], averageLength: Int) throws -> (
+        Score, ScoringRule, [DatasetCache.Provenance]
+    ) {
         let rule = options.scoring.rule(
             isOfficialPromptSet: prompts.isOfficial, isWhole: selected.count == prompts.prompts.count,
             seed: options.decoding.seed ?? 0)
         let calibration = rule.design == nil || rule.design == .minimal ? nil : try Calibration(cache)
         let score = try Stages.score(
-            run.annotations, promptCount: selected.count, averageLength: averageLength, calibration: calibration,
+            annotations, promptCount: selected.count, averageLength: averageLength, calibration: calibration,
             rule: rule)
-        return (score, calibration?.provenance ?? [])
+        return (score, rule, calibration?.provenance ?? [])
     }
 
-    /// What would be asked, without asking.
-    func estimate(_ outputs: ModelOutputs, _ baseline: ModelOutputs) async throws -> JSONValue {
-        let pairs = Stages.pairs(selected, baseline: baseline, outputs: outputs)
-        if try publishedAnnotationsPath() != nil {
-            return ["pairs": .integer(pairs.count), "calls": 0, "usd_at_most": 0]
+    /// What would be asked, without asking: exactly where the outputs are there, at the most where they are yet to be made.
+    func estimate(model: String) async throws -> JSONValue {
+        var report = JSONObject()
+        let generated = try [model, options.baseline].compactMap { $0 }.count { text in
+            if case .outputs = try ModelSource(text) { false } else { true }
         }
+        report["generation_calls_at_most"] = .integer(generated * selected.count)
+        guard case .judge(let judge, _) = try await judging().source else {
+            report["judge_calls"] = 0
+            return .object(report)
+        }
+        guard generated == 0 else {
+            let games = judge.definition.order.orders(instruction: "").count
+            report["judge_calls_at_most"] = .integer(games * selected.count)
+            return .object(report)
+        }
+        let (outputs, _) = try await outputs(of: model, name: options.name, role: .candidate)
+        let pairs = Stages.pairs(selected, baseline: try await baseline(), outputs: outputs)
         let store = try openStore()
-        let (judge, _) = try await openJudge(store)
         var calls = 0
         var recorded = 0
         var bytes = 0
         for request in pairs.flatMap(judge.requests) {
-            let key = request.key(modelFingerprint: judge.model.fingerprint)
-            if try await store.completion(forKey: key) != nil {
+            if try await store.completion(forKey: request.key(modelFingerprint: judge.model.fingerprint)) != nil {
                 recorded += 1
             } else {
                 calls += 1
@@ -160,10 +194,30 @@ struct Pipeline {
         let most = judge.definition.prices.map {
             $0.cost(Completion.Usage(inputTokens: bytes, outputTokens: calls * judge.definition.maxTokens))
         }
-        return [
-            "pairs": .integer(pairs.count), "calls": .integer(calls), "recorded": .integer(recorded),
-            "prompt_bytes": .integer(bytes), "usd_at_most": JSONValue(most),
-        ]
+        report["judge_calls"] = .integer(calls)
+        report["recorded"] = .integer(recorded)
+        report["prompt_bytes"] = .integer(bytes)
+        report["usd_at_most"] = JSONValue(most)
+        return .object(report)
+    }
+
+    /// How many requests generating takes at the most.
+    func generationEstimate(model: String) throws -> JSONValue {
+        if case .outputs = try ModelSource(model) { return ["generation_calls_at_most": 0] }
+        return ["generation_calls_at_most": .integer(selected.count)]
+    }
+
+    /// What the run will be called, known before anything is asked.
+    func name(of model: String) throws -> String {
+        if let name = options.name { return name }
+        switch try ModelSource(model) {
+        case .outputs(let path):
+            let bytes = try Files.read(path, asked: "The model's outputs")
+            return try ModelOutputs(bytes: bytes, path: path, prompts: prompts, name: nil).name
+        case .openAI(let name), .anthropic(let name), .openAICompatible(let name, _): return name
+        case .exec(let program): return String(program.split(separator: " ")[0].split(separator: "/").last ?? "exec")
+        case .local(let path), .annotations(let path), .replay(let path): return path
+        }
     }
 
     // MARK: Opening
@@ -179,13 +233,17 @@ struct Pipeline {
     {
         let model = try OpenModel.open(source, role: role, options: options)
         if options.offline { return ReplayChatModel(name: model.name, fingerprint: model.fingerprint, store: store) }
-        return RecordingChatModel(model, store: store, spending: spending)
+        return RecordingChatModel(
+            model, store: store, spending: spending, isStopping: { Interruption.shared.stop.wasRaised })
     }
 
-    private func openJudge(_ store: EvidenceStore) async throws -> (Judge, Spending?) {
+    private func openJudge(
+        _ store: EvidenceStore
+    ) async throws -> (Judge, Spending?, [DatasetCache.Provenance]) {
         let definition = try Definitions.judge(options.judge ?? benchmark.judge, home: home)
         let templateText: String
         let templateName: String
+        var data: [DatasetCache.Provenance] = []
         switch definition.template {
         case .file(let path):
             templateText = try Files.readText(path, asked: "The judge's template")
@@ -194,6 +252,7 @@ struct Pipeline {
             let file = try cache.load(.template)
             templateText = String(decoding: file.bytes, as: UTF8.self)
             templateName = file.provenance.name
+            data.append(file.provenance)
         }
         let template = try PromptTemplate(text: templateText, name: templateName)
         let named = try options.judgeModel.map { try ModelSource($0) }
@@ -204,28 +263,36 @@ struct Pipeline {
         }
         if case .replay(let path) = source {
             let model = try await OpenModel.replay(path, ownModel: definition.model, options: options)
-            return (Judge(definition: definition, template: template, model: model, isOwnModel: false), nil)
+            return (judge(definition, template, model), nil, data)
         }
-        // The definition's prices are those of its own model; another one's are unknown.
-        let isOwnModel = source == definition.model
-        let prices = isOwnModel ? definition.prices : nil
-        if options.maxCost != nil, prices == nil {
-            throw EvaluationError.configuration(
-                "--max-cost needs the prices of \(source), and judges/\(definition.id)/judge.yaml gives none for "
-                    + "it. Write a judge "
-                    + "of your own with that model and its prices.")
-        }
-        let spending = prices.map { prices in Spending(limit: options.maxCost, price: prices.cost) }
         var limits = options
         limits.concurrency = options.concurrency ?? definition.limits.concurrency
         let model = try OpenModel.open(source, role: .judge(definition.limits), options: limits)
+        var priced = definition
+        // The definition's prices are those of its own model; another one's are unknown.
+        if !isOwn(model, definition) { priced.prices = nil }
+        if options.maxCost != nil, priced.prices == nil {
+            throw EvaluationError.configuration(
+                "--max-cost needs the prices of \(source), and judges/\(definition.id)/judge.yaml gives none for it. Write a "
+                    + "judge of your own with that model and its prices.")
+        }
+        let spending = priced.prices.map { prices in Spending(limit: options.maxCost, price: prices.cost) }
         let recorded: any ChatModel =
             options.offline
             ? ReplayChatModel(name: model.name, fingerprint: model.fingerprint, store: store)
-            : RecordingChatModel(model, store: store, spending: spending)
-        var priced = definition
-        priced.prices = prices
-        return (Judge(definition: priced, template: template, model: recorded, isOwnModel: isOwnModel), spending)
+            : RecordingChatModel(
+                model, store: store, spending: spending, isStopping: { Interruption.shared.stop.wasRaised })
+        return (judge(priced, template, recorded), spending, data)
+    }
+
+    private func judge(_ definition: JudgeDefinition, _ template: PromptTemplate, _ model: any ChatModel) -> Judge {
+        Judge(
+            definition: definition, template: template, model: model, isOwnModel: isOwn(model, definition),
+            retries: options.retryUnparsable)
+    }
+
+    private func isOwn(_ model: any ChatModel, _ definition: JudgeDefinition) -> Bool {
+        definition.model.map { "\($0)" } == model.fingerprint
     }
 
     /// The file behind `--judge annotations:FILE` or `--judge-model annotations:FILE`.
@@ -239,13 +306,23 @@ struct Pipeline {
     private func rounded(_ dollars: Double) -> String { "\((dollars * 10_000).rounded() / 10_000)" }
 }
 
-/// Annotations with who made them.
-struct JudgedRun {
-    var annotations: [Annotation]
-    var judge: String
+/// Who judges a run, and what everything that the run leaves says of that.
+struct Judging: Sendable {
+    enum Source: Sendable {
+        case judge(Judge, Spending?)
+        case published(PublishedAnnotations, path: String)
+    }
+
+    var source: Source
+    var label: String
     var fingerprint: String
     var isReferenceJudge: Bool
-    var cost: Double?
+    /// Upstream's files that it was made with.
+    var data: [DatasetCache.Provenance]
+
+    var isPriced: Bool {
+        if case .judge(let judge, _) = source { judge.definition.prices != nil } else { false }
+    }
 }
 
 /// The definitions under `benchmarks/` and `judges/`.
@@ -256,6 +333,11 @@ enum Definitions {
 
     static func judge(_ name: String, home: String) throws -> JudgeDefinition {
         try JudgeDefinition(folder: try folder(name, kind: "judge", in: "\(home)/judges"))
+    }
+
+    /// The fingerprint of the model that the benchmark's own judge has.
+    static func judgeModel(_ benchmark: Benchmark, home: String) throws -> String? {
+        try judge(benchmark.judge, home: home).model.map { "\($0)" }
     }
 
     private static func folder(_ name: String, kind: String, in parent: String) throws -> String {

@@ -31,10 +31,19 @@ struct GenerateCommand: AsyncParsableCommand {
         guard let model = options.model else { throw RunCommand.nothingToRun(options.benchmark) }
         Interruption.shared.arm()
         let pipeline = try Pipeline(options)
-        let (outputs, _) = try await pipeline.outputs(of: model, name: options.name, role: .candidate)
+        if options.dryRun {
+            Console.data(try pipeline.generationEstimate(model: model).text(.indented(2)) + "\n")
+            return
+        }
         let directory = try RunDirectory(
-            resultsFolder: options.resultsDir, benchmark: pipeline.benchmark.id, model: outputs.name)
+            resultsFolder: options.resultsDir, benchmark: pipeline.benchmark.id, model: pipeline.name(of: model))
+        if Files.exists(directory.run), !options.overwrite {
+            throw EvaluationError.integrity(
+                "\(directory.path) holds a finished run, and new outputs would not be those that it judged. Give these their own "
+                    + "--name or --results-dir, or replace them with --overwrite.")
+        }
         let lock = try RunLock(directory, stateHome: Environment.stateHome)
+        let (outputs, _) = try await pipeline.outputs(of: model, name: options.name, role: .candidate)
         try Files.write(records: outputs.records, to: directory.modelOutputs)
         Console.data("\(directory.modelOutputs)\n")
         _ = consume lock
@@ -79,54 +88,45 @@ struct BenchmarkRun {
     func perform() async throws {
         Interruption.shared.arm()
         let options = pipeline.options
-        // The name decides the folder, and the folder's lock comes before any call that costs something.
-        let directory = try RunDirectory(
-            resultsFolder: options.resultsDir, benchmark: pipeline.benchmark.id, model: try expectedName())
-        let lock = options.dryRun ? nil : try RunLock(directory, stateHome: Environment.stateHome)
-        let (outputs, fingerprint) = try await pipeline.outputs(of: model, name: options.name, role: .candidate)
-        let baseline = try await pipeline.baseline()
         if options.dryRun {
-            Console.data(try await pipeline.estimate(outputs, baseline).text(.indented(2)) + "\n")
+            Console.data(try await pipeline.estimate(model: model).text(.indented(2)) + "\n")
             return
         }
-        let judged = try await pipeline.annotate(outputs, baseline)
+        // The name decides the folder, and the folder's lock comes before any call that costs something.
+        let directory = try RunDirectory(
+            resultsFolder: options.resultsDir, benchmark: pipeline.benchmark.id, model: pipeline.name(of: model))
+        let lock = try RunLock(directory, stateHome: Environment.stateHome)
+        let judging = try await pipeline.judging()
+        let (outputs, fingerprint) = try await pipeline.outputs(of: model, name: options.name, role: .candidate)
+        let baseline = try await pipeline.baseline()
         let subject = ScoreRecord.Subject(
             benchmark: pipeline.benchmark.id, datasetSHA256: pipeline.prompts.sha256,
             isOfficialPromptSet: pipeline.prompts.isOfficial, baseline: baseline.name, baselineSHA256: baseline.sha256,
-            model: outputs.name, modelFingerprint: fingerprint, judge: judged.judge,
-            judgeFingerprint: judged.fingerprint,
-            isReferenceJudge: judged.isReferenceJudge)
+            model: outputs.name, modelFingerprint: fingerprint, judge: judging.label,
+            judgeFingerprint: judging.fingerprint, isReferenceJudge: judging.isReferenceJudge)
         let record = RunRecord(
             subject: subject, options: options, benchmark: pipeline.benchmark, prompts: pipeline.selected)
         if !options.overwrite { try directory.refuseOtherRun(record.identity) }
 
-        let (score, data) = try pipeline.score(judged, averageLength: outputs.averageLength)
-        let scores = ScoreRecord(subject: subject, score: score, data: data, cost: judged.cost).json
+        let annotations = try await pipeline.annotate(outputs, baseline, judging)
+        let (score, rule, calibration) = try pipeline.score(annotations, averageLength: outputs.averageLength)
+        let scores = ScoreRecord(
+            subject: subject, score: score, rule: rule,
+            data: [pipeline.promptProvenance].compactMap { $0 } + judging.data + calibration,
+            generation: record.generation, integrity: ScoreRecord.Integrity(outputs.outputs.map(\.output)),
+            usage: ScoreRecord.Usage(annotations, isPriced: judging.isPriced)
+        ).json
         let hashes: JSONObject = [
             "model_outputs.json": .string(try Files.write(records: outputs.records, to: directory.modelOutputs)),
             "annotations.json": .string(
                 try Files.write(
-                    records: judged.annotations.lazy.map { $0.json(version: Version.annotation) },
-                    to: directory.annotations)),
+                    records: annotations.lazy.map { $0.json(version: Version.annotation) }, to: directory.annotations)),
             "scores.json": .string(try Files.write(scores, to: directory.scores)),
         ]
         try Files.write(record.json(files: hashes), to: directory.run)
         report(scores, directory)
-        try refuseTooManyMissing(score)
+        try MissingLimit(options.missingLimit).check([scores])
         _ = consume lock
-    }
-
-    /// What the run will be called, known before anything is asked.
-    private func expectedName() throws -> String {
-        if let name = pipeline.options.name { return name }
-        switch try ModelSource(model) {
-        case .outputs(let path):
-            let bytes = try Files.read(path, asked: "The model's outputs")
-            return try ModelOutputs(bytes: bytes, path: path, prompts: pipeline.prompts, name: nil).name
-        case .openAI(let name), .anthropic(let name), .openAICompatible(let name, _): return name
-        case .local(let path), .annotations(let path), .replay(let path): return path
-        case .exec(let program): return program
-        }
     }
 
     private func report(_ scores: JSONValue, _ directory: RunDirectory) {
@@ -138,22 +138,32 @@ struct BenchmarkRun {
         for note in scores["notes"]?.array ?? [] { Console.note("note: \(note.string ?? "")") }
         if scores["judge"]?["reference_judge"]?.bool == false {
             Console.note(
-                "note: judged by \(scores["judge"]?["id"]?.string ?? "?"), not by the board's judge: compare only "
+                "note: judged by \(scores["judge"]?["id"]?.string ?? "?"), which is not the board's judge: compare only "
                     + "with runs of "
                     + "this judge")
         }
         Console.note("results: \(directory.path)")
     }
+}
 
-    private func refuseTooManyMissing(_ score: Score) throws {
-        let share = Double(score.missingCount) / Double(max(1, score.promptCount))
-        guard share > pipeline.options.missingLimit else { return }
-        let reasons = score.missing.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
-        throw EvaluationError.integrity(
-            "\(score.missingCount) of \(score.promptCount) verdicts are missing (\(reasons)), more than "
-                + "--missing-limit "
-                + "\(pipeline.options.missingLimit) allows. The reasons stand in annotations.json; run the same "
-                + "command again to ask "
-                + "for the failed ones.")
+/// The largest share of missing verdicts that a number may have without being refused.
+struct MissingLimit {
+    private let limit: Double
+
+    init(_ limit: Double) { self.limit = limit }
+
+    /// - Throws: `integrity` naming the first score with more.
+    func check(_ scores: [JSONValue]) throws(EvaluationError) {
+        for score in scores {
+            let missing = score["missing"]?.object?.members ?? []
+            let count = missing.reduce(0) { $0 + ($1.value.integer ?? 0) }
+            let total = score["benchmark"]?["n"]?.integer ?? 0
+            guard Double(count) > limit * Double(max(1, total)) else { continue }
+            let reasons = missing.map { "\($0.value.integer ?? 0) \($0.key)" }.joined(separator: ", ")
+            throw .integrity(
+                "\(score["name"]?.string ?? "?"): \(count) of \(total) verdicts are missing (\(reasons)), more than "
+                    + "--missing-limit \(limit) allows. The reasons stand in annotations.json. Running the same command again asks "
+                    + "for the failed ones, with --retry-unparsable for the unparsable and refused ones too.")
+        }
     }
 }

@@ -59,6 +59,9 @@ struct RunOptions: ParsableArguments {
     @Option(help: "Attempts for one request before it counts as failed.")
     var attempts: Int = 6
 
+    @Option(help: "Ask the judge so many more times where its reply holds no verdict.")
+    var retryUnparsable = 0
+
     @Option(help: "The evidence store; XDG_STATE_HOME/evalharness/evidence.sqlite when left out.")
     var evidence: String?
 
@@ -84,6 +87,10 @@ struct RunOptions: ParsableArguments {
             throw ValidationError(
                 "--concurrency takes 1 to 1024.")
         }
+        if let maxCost, !(maxCost >= 0 && maxCost.isFinite) {
+            throw ValidationError("--max-cost takes 0 or more dollars.")
+        }
+        if retryUnparsable < 0 { throw ValidationError("--retry-unparsable takes 0 or more.") }
         if attempts < 1 { throw ValidationError("--attempts takes 1 or more.") }
         if !(0...1).contains(missingLimit) { throw ValidationError("--missing-limit takes 0 to 1.") }
     }
@@ -142,6 +149,14 @@ struct DecodingOptions: ParsableArguments {
     @Option(help: "The longest output, in tokens.") var maxTokens: Int?
     @Option(help: "Seed of the model's sampling and of the intervals.") var seed: UInt64?
 
+    mutating func validate() throws {
+        if let temperature, !(0...100).contains(temperature) { throw ValidationError("--temperature takes 0 or more.") }
+        if let topP, !(topP > 0 && topP <= 1) { throw ValidationError("--top-p takes more than 0, up to 1.") }
+        if let topK, topK < 1 { throw ValidationError("--top-k takes 1 or more.") }
+        if let minP, !(0...1).contains(minP) { throw ValidationError("--min-p takes 0 to 1.") }
+        if let maxTokens, maxTokens < 1 { throw ValidationError("--max-tokens takes 1 or more.") }
+    }
+
     /// The benchmark's decoding with what the command line changes of it.
     func decoding(_ benchmark: Benchmark) -> Decoding {
         var own: (temperature: Double, topK: Int?, topP: Double?, minP: Double?) = (0, nil, nil, nil)
@@ -156,8 +171,8 @@ struct DecodingOptions: ParsableArguments {
 }
 
 struct ScoringOptions: ParsableArguments {
-    @Option(help: "Resamples of the intervals; 0 computes none.")
-    var resamples = 1000
+    @Option(help: "Resamples of the intervals (1000 when left out); 0 computes none.")
+    var resamples: Int?
 
     @Option(help: "length_controlled_v1, length_controlled_noreg, length_controlled_minimal or none.")
     var lengthControl: String?
@@ -169,7 +184,9 @@ struct ScoringOptions: ParsableArguments {
     var json = false
 
     mutating func validate() throws {
-        if resamples < 0 { throw ValidationError("--resamples takes 0 or more.") }
+        if let resamples, resamples != 0, resamples < 100 {
+            throw ValidationError("--resamples takes 0, or 100 or more.")
+        }
         if let lengthControl, lengthControl != "none", LengthControlDesign(rawValue: lengthControl) == nil {
             let known = LengthControlDesign.allCases.map(\.rawValue).joined(separator: ", ")
             throw ValidationError("--length-control takes \(known) or none.")
@@ -190,6 +207,6 @@ struct ScoringOptions: ParsableArguments {
             case let name?: LengthControlDesign(rawValue: name)
             }
         let difficulty = difficulty.flatMap(DifficultyRule.init) ?? (isWhole ? .position : .instruction)
-        return ScoringRule(design: design, difficulty: difficulty, resamples: resamples, seed: seed)
+        return ScoringRule(design: design, difficulty: difficulty, resamples: resamples ?? 1000, seed: seed)
     }
 }

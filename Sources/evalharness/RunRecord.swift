@@ -13,6 +13,7 @@ struct RunRecord {
         [
             "prompt set": .string(subject.datasetSHA256), "baseline": .string(subject.baselineSHA256),
             "judge": .string(subject.judgeFingerprint), "model": .string(subject.modelFingerprint),
+            "generation": .string(Digest.sha256(generation.text())),
             "selection of prompts": .string(Digest.sha256(prompts.map { "\($0.index)" }.joined(separator: ","))),
         ]
     }
@@ -37,7 +38,7 @@ struct RunRecord {
     }
 
     /// Nil for outputs made elsewhere: how they were generated is not known here.
-    private var generation: JSONValue {
+    var generation: JSONValue {
         if subject.modelFingerprint.hasPrefix("outputs:") { return .null }
         return [
             "decoding": options.decoding.decoding(benchmark).json,

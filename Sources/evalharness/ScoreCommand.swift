@@ -35,7 +35,10 @@ struct ScoreCommand: AsyncParsableCommand {
     var resultsDir = "results"
 
     @Option(help: "Seed of the intervals.")
-    var seed: UInt64 = 0
+    var seed: UInt64?
+
+    @Option(help: "The largest share of missing verdicts that still exits 0.")
+    var missingLimit: Double = 0.05
 
     @OptionGroup var scoring: ScoringOptions
 
@@ -71,7 +74,7 @@ struct ScoreCommand: AsyncParsableCommand {
             for try await (index, document) in group { documents[index] = document }
             return documents
         }
-        for (run, document) in zip(runs, documents) { if let path = run.scores { try Files.write(document, to: path) } }
+        for (run, document) in zip(runs, documents) { try run.keep(document) }
         if scoring.json {
             Console.data((documents.count == 1 ? documents[0] : .array(documents)).text(.indented(2)) + "\n")
         } else {
@@ -80,6 +83,7 @@ struct ScoreCommand: AsyncParsableCommand {
                 Console.note("note: \(note)")
             }
         }
+        try MissingLimit(missingLimit).check(documents)
     }
 }
 
@@ -93,61 +97,105 @@ struct Scorer: Sendable {
         var record: String?
         /// The `scores.json` to rewrite; nil writes nothing.
         var scores: String?
+
+        /// Writes the score, and its hash into the record of the run.
+        func keep(_ document: JSONValue) throws(EvaluationError) {
+            guard let scores, let record else { return }
+            let hash = try Files.write(document, to: scores)
+            guard var run = try Files.readJSON(record, asked: "The record of the run").object else { return }
+            var hashes = run["files_sha256"]?.object ?? JSONObject()
+            hashes["scores.json"] = .string(hash)
+            run["files_sha256"] = .object(hashes)
+            try Files.write(.object(run), to: record)
+        }
     }
 
     let runs: [Run]
     private let command: ScoreCommand
     private let benchmark: Benchmark
     private let prompts: PromptSet
-    private let rule: ScoringRule
-    private let calibration: Calibration?
+    private let isOfficial: Bool
+    private let officialJudgeModel: String?
+    private let cache: DatasetCache
 
     init(_ command: ScoreCommand) throws {
         self.command = command
-        benchmark = try Definitions.benchmark(command.benchmark, home: try Environment.definitionsHome())
-        let cache = DatasetCache(benchmark: benchmark, cacheHome: Environment.cacheHome)
+        let home = try Environment.definitionsHome()
+        benchmark = try Definitions.benchmark(command.benchmark, home: home)
+        officialJudgeModel = try Definitions.judgeModel(benchmark, home: home)
+        cache = DatasetCache(benchmark: benchmark, cacheHome: Environment.cacheHome)
         let file: (bytes: [UInt8], path: String) =
             if let path = command.prompts {
                 (try Files.read(path, asked: "The prompts"), path)
             } else {
                 (try cache.load(.prompts).bytes, benchmark.file(.prompts)?.name ?? "")
             }
-        let isOfficial = Digest.sha256(file.bytes) == benchmark.file(.prompts)?.sha256
+        isOfficial = Digest.sha256(file.bytes) == benchmark.file(.prompts)?.sha256
         prompts = try PromptSet(bytes: file.bytes, path: file.path, isOfficial: isOfficial)
-        rule = command.scoring.rule(isOfficialPromptSet: isOfficial, isWhole: true, seed: command.seed)
-        calibration = rule.design == nil || rule.design == .minimal ? nil : try Calibration(cache)
-        runs = Scorer.runs(command)
+        runs = try Scorer.runs(command)
     }
 
     func score(_ run: Run) throws -> JSONValue {
         let (annotations, published, outputs) = try load(run)
-        let record = try run.record.map { try Files.readJSON($0, asked: "The record of the run") }
-        let promptCount = record?["n_prompts"]?.integer ?? prompts.prompts.count
-        var rule = rule
-        // A part of the prompts does not stand in upstream's rows; say so as the run itself did.
-        if promptCount != prompts.prompts.count, command.scoring.difficulty == nil { rule.difficulty = .instruction }
+        let record = try record(run)
+        let earlier = try earlierScore(run)
+        let rule = rule(record, earlier)
+        let calibration = try calibration(rule)
         let score = try Stages.score(
-            annotations, promptCount: promptCount, averageLength: averageLength(annotations, outputs),
-            calibration: calibration, rule: rule)
-        return ScoreRecord(
-            subject: subject(record, annotations, published, outputs), score: score,
-            data: calibration?.provenance ?? [],
-            cost: try cost(run, record)
-        ).json
+            annotations, promptCount: record?["n_prompts"]?.integer ?? prompts.prompts.count,
+            averageLength: averageLength(annotations, outputs), calibration: calibration, rule: rule)
+        let document = ScoreRecord(
+            subject: subject(record, annotations, published, outputs), score: score, rule: rule,
+            data: calibration?.provenance ?? [], generation: record?["generation"] ?? .null,
+            integrity: ScoreRecord.Integrity(outputs?.outputs.map(\.output) ?? annotations.map(\.output.output)),
+            usage: ScoreRecord.Usage(earlier?["usage"]))
+        return document.json(otherData: earlier?["data"]?.array ?? [])
     }
 
     func explanation(of index: Int) throws -> String {
         guard runs.count == 1 else {
             throw EvaluationError.configuration(
-                "--explain needs one run: name it with --name or --annotations "
-                    + "(\(runs.count) fit).")
+                "--explain needs one run: name it with --name or --annotations (\(runs.count) fit).")
         }
         let (annotations, _, _) = try load(runs[0])
         guard let row = annotations.firstIndex(where: { $0.prompt.index == index }) else {
             throw EvaluationError.configuration(
                 "Prompt \(index) has no annotation here; prompts are numbered 0 to \(prompts.prompts.count - 1).")
         }
-        return try Explanation(annotations, row: row, calibration: calibration, rule: rule).text
+        let rule = try rule(record(runs[0]), earlierScore(runs[0]))
+        return try Explanation(annotations, row: row, calibration: try calibration(rule), rule: rule).text
+    }
+
+    /// As the run itself was scored, but for what the command line says.
+    private func rule(_ record: JSONValue?, _ earlier: JSONValue?) -> ScoringRule {
+        let isWhole = (record?["n_prompts"]?.integer ?? prompts.prompts.count) == prompts.prompts.count
+        var rule = command.scoring.rule(isOfficialPromptSet: isOfficial, isWhole: isWhole, seed: command.seed ?? 0)
+        guard let kept = ScoringRule(earlier?["scoring"]) else { return rule }
+        if command.scoring.lengthControl == nil { rule.design = kept.design }
+        if command.scoring.difficulty == nil { rule.difficulty = kept.difficulty }
+        if command.scoring.resamples == nil { rule.resamples = kept.resamples }
+        if command.seed == nil { rule.seed = kept.seed }
+        return rule
+    }
+
+    private func calibration(_ rule: ScoringRule) throws -> Calibration? {
+        rule.design == nil || rule.design == .minimal ? nil : try Calibration(cache)
+    }
+
+    /// - Throws: `integrity` where the run was made with other prompts than these.
+    private func record(_ run: Run) throws -> JSONValue? {
+        guard let path = run.record else { return nil }
+        let record = try Files.readJSON(path, asked: "The record of the run")
+        guard record["identity"]?["prompt set"]?.string == prompts.sha256 else {
+            throw EvaluationError.integrity(
+                "\(path) was made with other prompts. Name them with --prompts, and the run with --name.")
+        }
+        return record
+    }
+
+    private func earlierScore(_ run: Run) throws -> JSONValue? {
+        guard let path = run.scores, Files.exists(path) else { return nil }
+        return try Files.readJSON(path, asked: "The earlier score")
     }
 
     private func load(_ run: Run) throws -> ([Annotation], PublishedAnnotations, ModelOutputs?) {
@@ -173,34 +221,33 @@ struct Scorer: Sendable {
         _ record: JSONValue?, _ annotations: [Annotation], _ published: PublishedAnnotations, _ outputs: ModelOutputs?
     ) -> ScoreRecord.Subject {
         let model = command.name ?? annotations[0].output.generator
+        let judge = published.judge(official: officialJudgeModel)
+        let isOfficialBaseline = annotations[0].baseline.generator == benchmark.baseline && prompts.isOfficial
         let baselineSHA256 =
             record?["baseline"]?["sha256"]?.string
-            ?? Digest.sha256(annotations.map(\.baseline.output).joined(separator: "\0"))
+            ?? (isOfficialBaseline
+                ? prompts.sha256 : Digest.sha256(annotations.map(\.baseline.output).joined(separator: "\0")))
         return ScoreRecord.Subject(
             benchmark: benchmark.id, datasetSHA256: prompts.sha256, isOfficialPromptSet: prompts.isOfficial,
             baseline: record?["baseline"]?["name"]?.string ?? annotations[0].baseline.generator,
             baselineSHA256: baselineSHA256, model: record?["model"]?["name"]?.string ?? model,
             modelFingerprint: record?["model"]?["fingerprint"]?.string ?? "outputs:\(outputs?.sha256 ?? "")",
-            judge: record?["judge"]?["id"]?.string ?? published.annotator,
-            judgeFingerprint: record?["judge"]?["fingerprint"]?.string ?? "published:\(published.annotator)",
-            isReferenceJudge: record?["judge"]?["reference_judge"]?.bool ?? (published.annotator == benchmark.judge))
+            judge: record?["judge"]?["id"]?.string ?? judge,
+            judgeFingerprint: record?["judge"]?["fingerprint"]?.string ?? "published:\(judge)",
+            isReferenceJudge: record?["judge"]?["reference_judge"]?.bool ?? (judge == benchmark.judge))
     }
 
-    private func cost(_ run: Run, _ record: JSONValue?) throws -> Double? {
-        guard record != nil, let scores = run.scores, Files.exists(scores) else { return nil }
-        return try Files.readJSON(scores, asked: "The earlier score")["usage"]?["usd"]?.number
-    }
-
-    private static func runs(_ command: ScoreCommand) -> [Run] {
+    private static func runs(_ command: ScoreCommand) throws -> [Run] {
         if !command.annotations.isEmpty {
             return command.annotations.enumerated().map { index, path in
                 Run(annotations: path, outputs: command.outputs.isEmpty ? nil : command.outputs[index])
             }
         }
         let folder = "\(command.resultsDir)/\(command.benchmark)"
+        let wanted = try command.name.map { try RunDirectory.folderName($0) }
         return Files.names(in: folder).compactMap { name in
             let directory = RunDirectory(path: "\(folder)/\(name)")
-            guard command.name == nil || command.name == name, Files.exists(directory.run) else { return nil }
+            guard wanted == nil || wanted == name, Files.exists(directory.run) else { return nil }
             return Run(
                 annotations: directory.annotations, outputs: directory.modelOutputs, record: directory.run,
                 scores: directory.scores)

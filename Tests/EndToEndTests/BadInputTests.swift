@@ -64,6 +64,9 @@ import Testing
 
     @Test("A flag, a definition or a combination that makes no sense exits 64 or 78")
     func usage() async throws {
+        for flag in ["--resamples=1", "--temperature=nan", "--top-p=7", "--max-tokens=-5", "--max-cost=nan"] {
+            try await expect(64, [String(flag.prefix { $0 != "=" })], run(flag))
+        }
         try await expect(64, ["--limit"], run("--limit", "x"))
         try await expect(64, ["Unknown option"], run("--nonsense"))
         try await expect(64, ["Name the model"], ["run", "alpacaeval"])

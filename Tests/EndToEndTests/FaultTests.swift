@@ -73,7 +73,8 @@ import Testing
 
     @Test("A fault that passes leaves no trace in the results")
     func passingFaults() async throws {
-        let calm = try await run(JudgeServer())
+        let kind = JudgeServer()
+        let calm = try await run(kind)
         let rude = JudgeServer(rude: { text, asking, connection in
             guard asking == 1, let task = Self.task(text) else { return false }
             switch task % 6 {
@@ -90,8 +91,8 @@ import Testing
         })
         let output = try await run(rude, "--results-dir", "rude", "--concurrency", "12")
         #expect(calm.status == 0 && output.status == 0, "\(output.errorText)")
-        let left = try space.files("results/alpacaeval/own-model")["annotations.json"]
-        #expect(try space.files("rude/alpacaeval/own-model")["annotations.json"] == left)
+        let left = try space.files("results/alpacaeval/own-model", without: kind.baseURL)["annotations.json"]
+        #expect(try space.files("rude/alpacaeval/own-model", without: rude.baseURL)["annotations.json"] == left)
     }
 
     @Test("Spent quota stops at once with 69, a rejected key with 77, and nothing is scored")
@@ -152,7 +153,7 @@ import Testing
     func spending() async throws {
         let server = JudgeServer()
         let dry = try await run(server, "--dry-run")
-        #expect(try JSONValue(parsing: dry.standardOutput)["calls"] == 12)
+        #expect(try JSONValue(parsing: dry.standardOutput)["judge_calls"] == 12)
         #expect(server.bodies.isEmpty)
         try space.writeJudge(
             "{kind: token_logprobs, first: m, second: M}", order: "{kind: seeded_random, seed: 0}",
@@ -172,6 +173,33 @@ import Testing
         #expect(server.bodies.count == 12, "nothing was asked twice")
         let score = try space.json("results/alpacaeval/own-model/scores.json")
         #expect(abs((score["usage"]?["usd"]?.number ?? 0) - 12 * 101e-3) < 1e-9)
+    }
+
+    @Test("A reply without a verdict is asked for again as often as told, and never twice for the same draw")
+    func retryingUnparsable() async throws {
+        let server = JudgeServer(rude: { text, asking, connection in
+            guard Self.task(text) == 3, asking < 3 else { return false }
+            let both = #"{"choices":[{"index":0,"finish_reason":"stop","message":{"content":"Both"}}]}"#
+            connection.reply(200, [:], both)
+            return true
+        })
+        let once = try await run(server, "--missing-limit", "1")
+        #expect(try JSONValue(parsing: once.standardOutput)["missing"] == ["unparsable": 1])
+        let again = try await run(server, "--retry-unparsable", "4")
+        #expect(again.status == 0, "\(again.errorText)")
+        #expect(try JSONValue(parsing: again.standardOutput)["missing"] == [:])
+        #expect(server.askings.first { Self.task($0.key) == 3 }?.value == 3)
+    }
+
+    @Test("A dry run of a model that would be asked asks nothing")
+    func dryGeneration() async throws {
+        let server = JudgeServer()
+        let output = try await space.command([
+            "run", "alpacaeval", "--prompts", "prompts.json", "--model", server.model, "--judge", "judges/own",
+            "--judge-model", server.model, "--dry-run",
+        ]).run()
+        #expect(try JSONValue(parsing: output.standardOutput)["generation_calls_at_most"] == 12)
+        #expect(server.bodies.isEmpty)
     }
 
     @Test("Outputs are generated through an endpoint with the benchmark's decoding, and judged by a program")

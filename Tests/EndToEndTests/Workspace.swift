@@ -48,6 +48,11 @@ struct Workspace {
         return contents
     }
 
+    /// The same, with an endpoint's address, of which each server has its own, replaced.
+    func files(_ folder: String, without address: String) throws -> [String: String] {
+        try files(folder).mapValues { String(decoding: $0, as: UTF8.self).replacing(address, with: "ADDRESS") }
+    }
+
     /// Own prompts with a baseline, and a model's outputs for them: every third is longer, the lengths differ.
     func writeStudy(prompts count: Int, outputs answered: Int? = nil) throws {
         let prompts = (0..<count).map { index -> JSONValue in

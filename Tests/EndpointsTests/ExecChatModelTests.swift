@@ -69,6 +69,15 @@ import Testing
         #expect(Set(seen).isSubset(of: Self.passedOn + ["PWD", "OLDPWD", "SHLVL", "_"]))  // the shell's own
     }
 
+    @Test func `A program inherits no file and no socket`() async throws {
+        let stage = try Stage(answer)
+        _ = try await stage.endpoint.complete(.hello)  // leaves a connection open
+        let listing = "ls -l /proc/$$/fd | grep -v ' 2 -> ' | grep -c socket"
+        let path = try program(#"open=$(\#(listing)); printf '{"id":%s,"text":"%s"}\n' "$id" "$open""#)
+        #expect(try await ExecChatModel(program: path).complete(.hello).text == "0")
+        withExtendedLifetime(stage) {}
+    }
+
     @Test func `A program's own error fails its request alone`() async throws {
         let path = try program(
             #"[ "$id" = 1 ] && printf '{"id":1,"error":"too long"}\n' || printf '{"id":%s,"text":"x"}\n' "$id""#)

@@ -133,10 +133,8 @@ import Testing
                 connection.drip([UInt8](repeating: 0x20, count: 1000), every: 20)
                 connection.close()
             })
-        let start = ContinuousClock.now
         guard case .requestFailed(let text) = try await stage.failure() else { return unexpected() }
         #expect(text.contains("time ran out"))
-        #expect(ContinuousClock.now - start < .seconds(5))
     }
 
     @Test func `Nobody listening is a fault that may pass`() async throws {

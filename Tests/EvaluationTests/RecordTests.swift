@@ -76,11 +76,25 @@ import Testing
 
     @Test("A preference of 0 is a tie, null is missing, and one out of range is refused")
     func preferences() throws {
-        let rows = try Self.published(["0", "1", "1.25", "2", "null"].map { Self.annotation($0) }).rows
+        let records = ["0", "1", "1.25", "2", "null"].enumerated().map { Self.annotation($1, instruction: "q\($0)") }
+        let rows = try Self.published(records).rows
         #expect(rows.map(\.verdict.preference) == [0.5, 0, 0.25, 1, nil])
         for wrong in ["3", "-1", "0.5", "\"1\""] {
             #expect(throws: EvaluationError.self) { try Self.published([Self.annotation(wrong)]) }
         }
+    }
+
+    @Test("Two annotations of one prompt are refused: which one counts is not for us to say")
+    func repeatedAnnotations() {
+        #expect(throws: EvaluationError.self) { try Self.published([Self.annotation("1"), Self.annotation("2")]) }
+    }
+
+    @Test("Annotations that another model made do not pass as the official judge's")
+    func judgeModel() throws {
+        var record = try JSONValue(parsing: Self.annotation("2")).object!
+        #expect(try Self.published([JSONValue.object(record).text()]).judge(official: "openai:x") == "J")
+        record["judge_model"] = "exec:other"
+        #expect(try Self.published([JSONValue.object(record).text()]).judge(official: "openai:x") == "J/exec:other")
     }
 
     @Test("A published verdict on another output is missing, and a file about others only is refused")

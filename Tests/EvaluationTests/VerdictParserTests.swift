@@ -52,6 +52,8 @@ import Testing
             ("[[A]] or [[B]]?", nil), ("", nil), ("[[a]]", nil), ("[A]", nil), ("［［Ａ］］", nil),
             ("Answer B claims \"[[B]]\".\n[[A]]", 1.0), ("> [[B]]\n[[A]]", 1.0), ("```\n[[B]]\n```\n[[A]]", 1.0),
             ("```\n[[A]]\n```", nil), ("> [[A]]", nil), ("Answer A says \"[[A]]\" itself.", nil),
+            ("B says: \"First\n[[A]]\nlast\". I cannot decide.", nil), ("B says “[[A]]”.", nil),
+            ("A says `[[A]]`.\n[[B]]", 0.0),
             ("It is 5\" wide.\n[[B]]", 0.0), ("\"\"\"\n[[A]]\n\"\"\"\n[[B]]", 0.0),
         ] as [(String, Double?)])
     func labels(text: String, expected: Double?) {
