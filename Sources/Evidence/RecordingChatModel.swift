@@ -5,7 +5,8 @@ package struct RecordingChatModel: ChatModel {
     private let base: any ChatModel
     private let store: EvidenceStore
     private let spending: Spending?
-    private let slots: Slots
+    private let calls: Slots
+    private let unsaved: Slots
     private let isStopping: @Sendable () -> Bool
 
     /// - Parameters:
@@ -19,7 +20,8 @@ package struct RecordingChatModel: ChatModel {
         self.base = base
         self.store = store
         self.spending = spending
-        slots = Slots(base.maxConcurrentRequests)
+        calls = Slots(base.maxConcurrentRequests)
+        unsaved = Slots(base.maxConcurrentRequests * 2)
     }
 
     package var name: String { base.name }
@@ -36,35 +38,42 @@ package struct RecordingChatModel: ChatModel {
             return recorded
         }
         try await store.recordIntent(key: key, request: text, model: base.fingerprint)
-        try await slots.take()
+        // Calls in flight and replies not yet on the disk: what a kill may cost, and no more.
+        try await unsaved.take()
         do {
-            if isStopping() { throw CancellationError() }
-            let reservation = try await spending?.reserve(for: request)
-            let completion = try await answer(request, key, reservation)
-            // The slot is free when the reply is on the disk: a kill costs at most as many calls as there are slots.
-            await slots.release()
+            let completion = try await answer(request, key)
+            await unsaved.release()
             return completion
         } catch {
-            await slots.release(after: error as? ModelFailure)
-            throw error
-        }
-    }
-
-    private func answer(
-        _ request: ChatRequest, _ key: String, _ reservation: Spending.Reservation?
-    ) async throws -> Completion {
-        do {
-            let completion = try await base.complete(request)
-            try await store.recordReply(key: key, completion: completion)
-            if let reservation { await spending?.settle(reservation, usage: completion.usage) }
-            return completion
-        } catch {
-            if let reservation { await spending?.release(reservation) }
+            await unsaved.release()
             if let failure = error as? ModelFailure {
                 try await store.recordFailure(key: key, reason: failure.description)
             }
             throw error
         }
+    }
+
+    private func answer(_ request: ChatRequest, _ key: String) async throws -> Completion {
+        try await calls.take()
+        let reservation: Spending.Reservation?
+        let completion: Completion
+        do {
+            if isStopping() { throw CancellationError() }
+            reservation = try await spending?.reserve(for: request)
+            do {
+                completion = try await base.complete(request)
+            } catch {
+                if let reservation { await spending?.release(reservation) }
+                throw error
+            }
+        } catch {
+            await calls.release(after: error as? ModelFailure)
+            throw error
+        }
+        await calls.release()
+        if let reservation { await spending?.settle(reservation, usage: completion.usage) }
+        try await store.recordReply(key: key, completion: completion)
+        return completion
     }
 }
 

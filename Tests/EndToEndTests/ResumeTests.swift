@@ -72,16 +72,16 @@ import Testing
         let files = try space.files("killed/alpacaeval/own-model", without: flaky.baseURL)
         for name in ["annotations.json", "model_outputs.json"] { #expect(files[name] == expected[name], "\(name)") }
         #expect(try metrics("killed") == metrics("whole"))
-        // Only what was in flight at the kill may have been asked twice.
+        // Only what was in flight or not yet on the disk at the kill may have been asked twice.
         #expect(flaky.askings.count == 60)
-        #expect(flaky.askings.values.reduce(0, +) <= 60 + 4)
+        #expect(flaky.askings.values.reduce(0, +) <= 60 + 8)
 
         let third = try await space.command(arguments(flaky.model, results: "third", evidence: "killed.sqlite")).run()
         #expect(third.status == 0)
         #expect(
             try space.files("third/alpacaeval/own-model", without: flaky.baseURL) == files,
             "a replay from evidence leaves the same bytes")
-        #expect(flaky.askings.values.reduce(0, +) <= 60 + 4, "nothing answered is asked again")
+        #expect(flaky.askings.values.reduce(0, +) <= 60 + 8, "nothing answered is asked again")
     }
 
     private func metrics(_ results: String) throws -> JSONValue? {

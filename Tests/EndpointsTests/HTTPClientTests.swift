@@ -88,33 +88,32 @@ private let hasOpenSSL = FileManager.default.isExecutableFile(atPath: "/usr/bin/
 private final class TLSServer {
     let folder: Folder
     let port: String
-    private let process = Process()
+    private let pipe: UnsafeMutablePointer<FILE>
+    private let process: pid_t
 
     /// - Parameter name: which of the certificates it shows: good, expired, elsewhere, or alone (signed by itself).
-    init(_ name: String, folder: Folder, options: [String] = []) throws {
+    init(_ name: String, folder: Folder, options: String = "") throws {
         self.folder = folder
-        let output = Pipe()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/openssl")
-        process.arguments =
-            [
-                "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-www", "-cert", "\(name).pem", "-key",
-                "\(name).key",
-            ] + options
-        process.currentDirectoryURL = URL(fileURLWithPath: folder.path)
-        process.standardOutput = output
-        process.standardError = FileHandle.nullDevice
-        try process.run()
+        let server =
+            "openssl s_server -accept 127.0.0.1:0 -naccept 1 -www -cert \(name).pem -key \(name).key \(options)"
+        pipe = try #require(popen("cd '\(folder.path)'; echo $$; exec \(server) 2>/dev/null", "re"))
+        process = try #require(TLSServer.line(pipe).flatMap { pid_t($0) })
         var said = ""
-        while !said.contains("ACCEPT") || !said.hasSuffix("\n") {
-            let data = output.fileHandleForReading.availableData
-            try #require(!data.isEmpty, "openssl s_server ended: \(said)")
-            said += String(decoding: data, as: UTF8.self)
-        }
-        let line = try #require(said.split(separator: "\n").first { $0.hasPrefix("ACCEPT") })
-        port = String(try #require(line.split(separator: ":").last))
+        while !said.hasPrefix("ACCEPT") { said = try #require(TLSServer.line(pipe), "openssl s_server ended") }
+        port = String(try #require(said.split(separator: ":").last))  // ACCEPT 127.0.0.1:40000
     }
 
-    deinit { kill(process.processIdentifier, SIGKILL) }  // it inherits a mask that blocks SIGTERM
+    deinit {
+        kill(process, SIGKILL)
+        pclose(pipe)
+    }
+
+    private static func line(_ pipe: UnsafeMutablePointer<FILE>) -> String? {
+        var bytes = [CChar](repeating: 0, count: 4096)
+        guard fgets(&bytes, Int32(bytes.count), pipe) != nil else { return nil }
+        return String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            .trimmingCharacters(in: .whitespacesAndNewlines)
+    }
 
     static func makeCertificates() throws -> Folder {
         let folder = try Folder()
@@ -156,7 +155,7 @@ private final class TLSServer {
 
     init() throws { folder = try TLSServer.makeCertificates() }
 
-    private func connect(_ name: String, caFile: String?, options: [String] = []) async throws -> HTTPResponse {
+    private func connect(_ name: String, caFile: String?, options: String = "") async throws -> HTTPResponse {
         let server = try TLSServer(name, folder: folder, options: options)
         let client = HTTPClient(connections: 1, caFile: caFile.map { folder.file($0) })
         let address = try WebAddress("https://127.0.0.1:\(server.port)/")
@@ -181,7 +180,7 @@ private final class TLSServer {
     }
 
     @Test func `TLS 1.1 is refused`() async throws {
-        let old = ["-tls1_1", "-cipher", "ALL:@SECLEVEL=0"]
+        let old = "-tls1_1 -cipher ALL:@SECLEVEL=0"
         let error = await #expect(throws: HTTPError.self) {
             try await connect("good", caFile: "authority.pem", options: old)
         }

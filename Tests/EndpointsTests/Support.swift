@@ -129,20 +129,15 @@ final class Folder: Sendable {
     }
 }
 
+/// The output of a shell script. By `popen`: Foundation's `Process` waits with a run loop, which a task's thread has none of.
 @discardableResult
 func shell(_ script: String, in folder: String = "/") throws -> [UInt8] {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: "/bin/sh")
-    process.arguments = ["-ec", script]
-    process.currentDirectoryURL = URL(fileURLWithPath: folder)
-    let output = Pipe()
-    process.standardOutput = output
-    process.standardError = FileHandle.nullDevice
-    try process.run()
-    let data = output.fileHandleForReading.readDataToEndOfFile()
-    process.waitUntilExit()
-    try #require(process.terminationStatus == 0, "\(script)")
-    return Array(data)
+    let pipe = try #require(popen("set -e; exec 2>/dev/null; cd '\(folder)'; \(script)", "re"))
+    var output: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 1 << 16)
+    while case let count = fread(&chunk, 1, chunk.count, pipe), count > 0 { output += chunk[..<count] }
+    try #require(pclose(pipe) == 0, "\(script)")
+    return output
 }
 
 func unexpected(at location: SourceLocation = #_sourceLocation) {
