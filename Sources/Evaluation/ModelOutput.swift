@@ -16,9 +16,16 @@ package struct ModelOutput: Hashable, Sendable {
     package var length: Int {
         var text = output
         return text.withUTF8 { utf8 in
+            // Continuation bytes (10……) are not counted; eight at a time, then the rest.
+            let bytes = UnsafeRawBufferPointer(utf8)
+            let whole = bytes.count & ~7
             var continuations = 0
-            for byte in utf8 { continuations &+= byte & 0xC0 == 0x80 ? 1 : 0 }
-            return utf8.count - continuations
+            for offset in stride(from: 0, to: whole, by: 8) {
+                let word = bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                continuations += (word >> 7 & ~(word >> 6) & 0x0101_0101_0101_0101).nonzeroBitCount
+            }
+            for byte in bytes[whole...] where byte & 0xC0 == 0x80 { continuations += 1 }
+            return bytes.count - continuations
         }
     }
 }

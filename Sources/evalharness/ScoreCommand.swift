@@ -3,6 +3,7 @@ import Chat
 import Evaluation
 import Reporting
 import Statistics
+import Synchronization
 
 struct ScoreCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -116,14 +117,14 @@ struct Scorer: Sendable {
     private let prompts: PromptSet
     private let isOfficial: Bool
     private let officialJudgeModel: String?
-    private let cache: DatasetCache
+    private let calibrations: Calibrations
 
     init(_ command: ScoreCommand) throws {
         self.command = command
         let home = try Environment.definitionsHome()
         benchmark = try Definitions.benchmark(command.benchmark, home: home)
         officialJudgeModel = try Definitions.judgeModel(benchmark, home: home)
-        cache = DatasetCache(benchmark: benchmark, cacheHome: Environment.cacheHome)
+        let cache = DatasetCache(benchmark: benchmark, cacheHome: Environment.cacheHome)
         let file: (bytes: [UInt8], path: String) =
             if let path = command.prompts {
                 (try Files.read(path, asked: "The prompts"), path)
@@ -132,6 +133,7 @@ struct Scorer: Sendable {
             }
         isOfficial = Digest.sha256(file.bytes) == benchmark.file(.prompts)?.sha256
         prompts = try PromptSet(bytes: file.bytes, path: file.path, isOfficial: isOfficial)
+        calibrations = Calibrations(cache)
         runs = try Scorer.runs(command)
     }
 
@@ -179,7 +181,23 @@ struct Scorer: Sendable {
     }
 
     private func calibration(_ rule: ScoringRule) throws -> Calibration? {
-        rule.design == nil || rule.design == .minimal ? nil : try Calibration(cache)
+        rule.design == nil || rule.design == .minimal ? nil : try calibrations.shared()
+    }
+
+    /// The benchmark's calibration, read once for all runs, and only if one needs it.
+    private final class Calibrations: Sendable {
+        private let cache: DatasetCache
+        private let loaded = Mutex<Calibration?>(nil)
+
+        init(_ cache: DatasetCache) { self.cache = cache }
+
+        func shared() throws -> Calibration {
+            try loaded.withLock { loaded in
+                let calibration = try loaded ?? Calibration(cache)
+                loaded = calibration
+                return calibration
+            }
+        }
     }
 
     /// - Throws: `integrity` where the run was made with other prompts than these.

@@ -41,6 +41,17 @@ import Testing
         #expect(outputs[try Self.prompts().prompts[1]] == nil)
     }
 
+    @Test("Lengths are counted in Unicode scalars, at every alignment")
+    func lengths() throws {
+        let prompt = try Self.prompts().prompts[0]
+        for text in [
+            "", "a", "é", "👩🏽‍🚀", "\r\n", String(repeating: "aé€😀", count: 9), "1234567é", "12345678", "123456€9",
+        ] {
+            let output = ModelOutput(prompt: prompt, output: text, generator: "g")
+            #expect(output.length == text.unicodeScalars.count, "\(text)")
+        }
+    }
+
     @Test(
         "Wrong outputs are refused with their record",
         arguments: [
