@@ -18,7 +18,7 @@ final class ChildProcess {
     private(set) var incoming: [UInt8] = []
     /// How much of `incoming` is known to hold no line end.
     private var searched = 0
-    private var process: pid_t = 0
+    private(set) var process: pid_t = 0
 
     init(path: String, arguments: [String]) throws(Failure) {
         guard let toChild = makePipe() else { throw Failure(reason: reason(errno)) }

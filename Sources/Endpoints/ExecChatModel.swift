@@ -113,6 +113,8 @@ private final class ExecLoop: @unchecked Sendable {
         var cancelled: [ExecAsk] = []
         var isRunning = false
         var isStopped = false
+        /// The program's, while it may be killed.
+        var group: pid_t?
     }
 
     /// Deaths in a row, without an answer between them, after which the program is not started again.
@@ -165,8 +167,12 @@ private final class ExecLoop: @unchecked Sendable {
         wakeUp()
     }
 
+    /// The program is gone when this returns: this process may end before its thread has run again.
     func stop() {
-        inbox.withLock { $0.isStopped = true }
+        inbox.withLock { inbox in
+            inbox.isStopped = true
+            if let group = inbox.group { kill(-group, SIGKILL) }
+        }
         wakeUp()
     }
 
@@ -241,7 +247,9 @@ private final class ExecLoop: @unchecked Sendable {
                     + "request line, and mend it.")
         }
         do throws(ChildProcess.Failure) {
-            child = try ChildProcess(path: path, arguments: arguments)
+            let started = try ChildProcess(path: path, arguments: arguments)
+            inbox.withLock { $0.group = started.process }
+            child = started
             lastReplyAt = TimeSource.system.now()
             return nil
         } catch {
@@ -254,11 +262,13 @@ private final class ExecLoop: @unchecked Sendable {
     private func expire() {
         let now = TimeSource.system.now()
         let late = pending.filter { now - $0.value.sentAt >= timeout }
+        let hangs = late.contains { $0.value.sentAt >= lastReplyAt }
+        if hangs { endChild() }  // first: whoever waits may end this process when it hears of it
         for (id, ask) in late {
             pending[id] = nil
             ask.finish(.failed(.requestFailed("\(arguments[0]) did not answer within \(timeout.inSeconds) s.")))
         }
-        if late.contains(where: { $0.value.sentAt >= lastReplyAt }) { lose("hangs") }
+        if hangs { lose("hangs") }
     }
 
     private func wait() {
@@ -327,6 +337,7 @@ private final class ExecLoop: @unchecked Sendable {
     @discardableResult
     private func endChild() -> String {
         defer { child = nil }
+        inbox.withLock { $0.group = nil }  // once it is waited for, the number may be another's
         return child?.end() ?? "was not running"
     }
 }

@@ -66,11 +66,14 @@ struct DatasetCommand: AsyncParsableCommand {
             try await download.run { received, total in
                 guard let total else { return }
                 let bar = bar.withLock { bar in
-                    let current = bar ?? ProgressBar(file.name, total: total, isEnabled: !isQuiet)
+                    let current =
+                        bar
+                        ?? ProgressBar(
+                            "\(file.name), KiB", total: (total + 1023) / 1024, isEnabled: !isQuiet)
                     bar = current
                     return current
                 }
-                bar.update(received)
+                bar.update((received + 1023) / 1024)
             }
         }
     }

@@ -17,7 +17,7 @@ struct Exit {
             case let error as EvaluationError: Exit.code(error)
             case let error as EvidenceError: Exit.code(error)
             case let error as ModelFailure: Exit.code(error)
-            case is DownloadError: 69
+            case let error as DownloadError: Exit.code(error)
             case is ModelSourceError: 64
             case is LengthControlError: 65
             case is Interrupted: Interruption.shared.exitCode
@@ -54,6 +54,17 @@ struct Exit {
         case .notRecorded: 66
         case .spendLimit: 75
         case .unsupported: 78
+        }
+    }
+
+    private static func code(_ error: DownloadError) -> Int32 {
+        switch error {
+        case .badAddress: 78
+        case .interrupted, .busy: 75
+        case .refused, .tooLarge: 69
+        case .credentials: 77
+        case .wrongHash: 3
+        case .disk: 74
         }
     }
 }
