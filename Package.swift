@@ -20,12 +20,17 @@ let package = Package(
         .executableTarget(
             name: "evalharness",
             dependencies: [
-                "Endpoints", "Evidence", "Reporting", "Evaluation", "Statistics", "Chat",
+                "Serving", "Inference", "Endpoints", "Evidence", "Reporting", "LanguageModel", "Evaluation", "Tokenization",
+                "Statistics", "Chat",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
             swiftSettings: strict),
 
+        .target(
+            name: "Inference", dependencies: ["LanguageModel", "Tokenization", "Chat", "Statistics"],
+            swiftSettings: strict),
+        .target(name: "Serving", dependencies: ["Chat"], swiftSettings: strict),
         .target(name: "Endpoints", dependencies: ["Chat", "CCurl"], swiftSettings: strict),
         .target(
             name: "Evidence", dependencies: ["Chat", .product(name: "GRDB", package: "GRDB.swift")],
@@ -36,19 +41,35 @@ let package = Package(
             name: "Evaluation", dependencies: ["Chat", "Statistics", .product(name: "Yams", package: "Yams")],
             swiftSettings: strict),
 
+        .target(
+            name: "LanguageModel", dependencies: ["Tokenization", "Chat", "CKernels"], swiftSettings: strict),
+
+        .target(name: "Tokenization", dependencies: ["Chat"], swiftSettings: strict),
         .target(name: "Chat", dependencies: ["CCrypto"], swiftSettings: strict),
         .target(name: "Statistics", swiftSettings: strict),
 
         .testTarget(name: "EndToEndTests", dependencies: ["evalharness", "Chat", "LoopbackServer", "TestSupport"]),
+        .testTarget(
+            name: "InferenceTests", dependencies: ["Inference", "LanguageModel", "Chat", "Statistics", "TestSupport"],
+            exclude: ["Fixtures"]),
         .testTarget(name: "EndpointsTests", dependencies: ["Endpoints", "Chat", "LoopbackServer"]),
+        .testTarget(name: "ServingTests", dependencies: ["Serving", "Chat"]),
         .testTarget(name: "EvidenceTests", dependencies: ["Evidence", "Chat", "TestSupport"]),
         .testTarget(name: "ReportingTests", dependencies: ["Reporting", "Evaluation", "Chat"]),
         .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Statistics", "Chat", "TestSupport"]),
         .testTarget(name: "StatisticsTests", dependencies: ["Statistics", "TestSupport"], exclude: ["Fixtures"]),
         .testTarget(name: "ChatTests", dependencies: ["Chat"]),
+        .testTarget(name: "LanguageModelTests", dependencies: ["LanguageModel", "Chat", "CKernels", "TestSupport"]),
+        .testTarget(name: "TokenizationTests", dependencies: ["Tokenization", "Chat", "TestSupport"]),
+        .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "TileEmulation"]),
+        .executableTarget(
+            name: "GenerationBenchmark", dependencies: ["Inference", "LanguageModel"],
+            path: "Tests/Performance/GenerationBenchmark"),
+        .target(name: "TileEmulation", dependencies: ["CKernels"], path: "Tests/TileEmulation"),
         .target(name: "LoopbackServer", path: "Tests/LoopbackServer"),
         .target(name: "TestSupport", path: "Tests/TestSupport"),
 
+        .target(name: "CKernels"),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     ],

@@ -8,12 +8,14 @@ package struct ChatRequest: Hashable, Sendable {
     package var seed: UInt64?
     /// How many alternatives to report for each generated token, with their log-probabilities; nil reports none.
     package var topLogprobs: Int?
+    /// Above 1, makes what prompt and answer already hold less likely; nil changes nothing.
+    package var repetitionPenalty: Double?
     /// Tells repeated draws of one request apart: the n-th sample, the n-th vote.
     package var sample: Int
 
     package init(
         messages: [Message], decoding: Decoding, maxTokens: Int, stop: [String] = [], seed: UInt64? = nil,
-        topLogprobs: Int? = nil, sample: Int = 0
+        topLogprobs: Int? = nil, repetitionPenalty: Double? = nil, sample: Int = 0
     ) {
         self.messages = messages
         self.decoding = decoding
@@ -21,11 +23,12 @@ package struct ChatRequest: Hashable, Sendable {
         self.stop = stop
         self.seed = seed
         self.topLogprobs = topLogprobs
+        self.repetitionPenalty = repetitionPenalty
         self.sample = sample
     }
 
     package var json: JSONValue {
-        [
+        var object: JSONObject = [
             "decoding": decoding.json,
             "max_tokens": .integer(maxTokens),
             "messages": .array(
@@ -35,6 +38,9 @@ package struct ChatRequest: Hashable, Sendable {
             "stop": .array(stop.map(JSONValue.string)),
             "top_logprobs": JSONValue(topLogprobs),
         ]
+        // Absent when unused, so that the keys of older evidence stay.
+        object["repetition_penalty"] = repetitionPenalty.map(JSONValue.number)
+        return .object(object)
     }
 
     /// The request to one model as one text, without a secret: what is hashed, and kept.

@@ -97,7 +97,7 @@ private struct JSONParser {
     private mutating func object() throws(JSONError) -> JSONValue {
         try enter()
         var object = JSONObject()
-        var seen: Set<String>?  // only larger objects pay for a set
+        var seen: Set<JSONKey>?  // only larger objects pay for a set
         skipSpace()
         if bytes[position] == UInt8(ascii: "}") {
             leave()
@@ -107,8 +107,8 @@ private struct JSONParser {
             skipSpace()
             guard bytes[position] == UInt8(ascii: "\"") else { throw error("expected a key in quotes") }
             let key = try string()
-            if object.members.count == 16 { seen = Set(object.keys) }
-            let isNew = seen == nil ? object[key] == nil : seen!.insert(key).inserted
+            if object.members.count == 16 { seen = Set(object.keys.map(JSONKey.init)) }
+            let isNew = seen == nil ? object[key] == nil : seen!.insert(JSONKey(text: key)).inserted
             if !isNew { throw error("duplicate key \"\(key.prefix(80))\"") }
             skipSpace()
             guard bytes[position] == UInt8(ascii: ":") else { throw error("expected a colon after a key") }
@@ -327,5 +327,17 @@ private struct JSONParser {
             }
         }
         return JSONError(reason: reason, line: line, column: column)
+    }
+}
+
+/// A key as its bytes: keys that look alike, or that Unicode calls equivalent, are two.
+struct JSONKey: Hashable {
+    var text: String
+
+    static func == (a: JSONKey, b: JSONKey) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+
+    func hash(into hasher: inout Hasher) {
+        var text = text
+        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }
 }

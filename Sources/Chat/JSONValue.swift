@@ -17,6 +17,9 @@ package struct JSONObject: Hashable, Sendable, ExpressibleByDictionaryLiteral {
     package struct Member: Hashable, Sendable {
         package var key: String
         package var value: JSONValue
+
+        /// By its bytes: `==` of strings would take equivalent spellings for the same key.
+        func isNamed(_ name: String) -> Bool { key.utf8.elementsEqual(name.utf8) }
     }
 
     package private(set) var members: [Member]
@@ -31,9 +34,9 @@ package struct JSONObject: Hashable, Sendable, ExpressibleByDictionaryLiteral {
     package var keys: [String] { members.map(\.key) }
 
     package subscript(key: String) -> JSONValue? {
-        get { members.first { $0.key == key }?.value }
+        get { members.first { $0.isNamed(key) }?.value }
         set {
-            let index = members.firstIndex { $0.key == key }
+            let index = members.firstIndex { $0.isNamed(key) }
             switch (index, newValue) {
             case (let index?, let value?): members[index].value = value
             case (let index?, nil): members.remove(at: index)

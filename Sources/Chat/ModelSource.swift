@@ -3,6 +3,7 @@ package enum ModelSource: Hashable, Sendable, CustomStringConvertible {
     case local(path: String)
     case openAI(name: String)
     case anthropic(name: String)
+    /// Several base URLs, with commas between them, are servers of the same model.
     case openAICompatible(name: String, baseURL: String)
     case outputs(path: String)
     case annotations(path: String)
@@ -28,8 +29,15 @@ package enum ModelSource: Hashable, Sendable, CustomStringConvertible {
         case "anthropic": self = .anthropic(name: rest)
         case "openai-compatible":
             guard let at = rest.lastIndex(of: "@"), at != rest.startIndex,
-                rest[at...].hasPrefix("@http://") || rest[at...].hasPrefix("@https://")
-            else { throw ModelSourceError(text: text, expected: "openai-compatible:NAME@http://host:8000/v1") }
+                ModelSource.elements(rest[rest.index(after: at)...]).allSatisfy({
+                    $0.hasPrefix("http://") || $0.hasPrefix("https://")
+                })
+            else {
+                throw ModelSourceError(
+                    text: text,
+                    expected: "openai-compatible:NAME@http://host:8000/v1, or several such addresses with commas "
+                        + "between them")
+            }
             self = .openAICompatible(name: String(rest[..<at]), baseURL: String(rest[rest.index(after: at)...]))
         case "outputs": self = .outputs(path: rest)
         case "annotations": self = .annotations(path: rest)
@@ -39,8 +47,29 @@ package enum ModelSource: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
+    /// The servers behind an `openai-compatible:` source, each once; empty for the others.
+    package var baseURLs: [String] {
+        guard case .openAICompatible(_, let baseURL) = self else { return [] }
+        var urls: [String] = []
+        for url in ModelSource.elements(baseURL[...]).map(String.init) where !urls.contains(url) { urls.append(url) }
+        return urls
+    }
+
+    /// What evidence knows the model by, where the spelling decides that: the spelling itself; for a list of servers
+    /// the model that they all serve, so that a run goes on with other servers, in another order, or with fewer.
+    package var fingerprint: String {
+        guard case .openAICompatible(let name, let baseURL) = self, ModelSource.elements(baseURL[...]).count > 1 else {
+            return description
+        }
+        return "openai-compatible:\(name)@replicas"
+    }
+
+    private static func elements(_ list: Substring) -> [Substring] {
+        list.split(separator: ",", omittingEmptySubsequences: false)
+    }
+
     static let forms =
-        "a checkpoint directory, openai:NAME, anthropic:NAME, openai-compatible:NAME@URL, outputs:FILE, "
+        "a checkpoint directory, openai:NAME, anthropic:NAME, openai-compatible:NAME@URL[,URL…], outputs:FILE, "
         + "annotations:FILE, "
         + "replay:FILE or exec:PROGRAM"
 

@@ -24,6 +24,10 @@ enum AnthropicMessages {
         case .beam:
             throw .unsupported("\(model) is behind an endpoint, which has no beam search. Use greedy or sampling.")
         }
+        if request.repetitionPenalty != nil {
+            throw .unsupported(
+                "\(model) is behind Anthropic's interface, which has no repetition penalty. Leave it out.")
+        }
         if !request.stop.isEmpty { body["stop_sequences"] = .array(request.stop.map(JSONValue.string)) }
         return .object(body)
     }

@@ -82,31 +82,57 @@ package final class ChatEndpoint: ChatModel {
     package var adaptations: [String] { adaptation.withLock { $0.sentences } }
 
     package func complete(_ request: ChatRequest) async throws -> Completion {
-        let estimate = ChatEndpoint.estimatedTokens(request)
         var retry: Retry?
         while true {
-            let sentWith = adaptation.withLock { $0 }
-            let body = try format.encode(request, model: name, adaptation: sentWith).serialized()
-            try await rateLimit.admit(tokens: estimate)
-            switch try await attempt(body, deadline: retry?.deadline) {
-            case .answered(let completion):
-                if configuration.tokensPerMinute != nil, let usage = completion.usage {
-                    await rateLimit.settle(estimated: estimate, used: usage.inputTokens + usage.outputTokens)
-                }
-                return completion
-            case .rejected(let error, let failure):
-                if !learn(from: error, sentWith) { throw failure }
-            case .failed(let failure): throw failure
+            switch try await ask(request, deadline: retry?.deadline) {
+            case .answered(let completion): return completion
             case .fault(let fault):
-                var current = retry ?? Retry(policy: policy, seed: stableHash(body))
+                var current = retry ?? self.retry(for: request)
                 switch current.decide(after: fault, now: configuration.time.now()) {
-                case .giveUp(let tries):
-                    throw ModelFailure.requestFailed("\(place) gave no answer \(tries); the last one: \(fault.what).")
+                case .giveUp(let tries): throw ModelFailure.requestFailed(gaveUp(tries, fault))
                 case .wait(let wait): try await configuration.time.sleep(wait)
                 }
                 retry = current
             }
         }
+    }
+
+    enum Reply {
+        case answered(Completion)
+        case fault(Fault)
+    }
+
+    /// One try. What the server turns out not to take is left out, and asked again at once.
+    ///
+    /// - Throws: `ModelFailure` where trying again mends nothing.
+    func ask(_ request: ChatRequest, deadline: Duration?) async throws -> Reply {
+        let estimate = ChatEndpoint.estimatedTokens(request)
+        while true {
+            let sentWith = adaptation.withLock { $0 }
+            let body = try format.encode(request, model: name, adaptation: sentWith).serialized()
+            try await rateLimit.admit(tokens: estimate)
+            switch try await attempt(body, deadline: deadline) {
+            case .answered(let completion):
+                if configuration.tokensPerMinute != nil, let usage = completion.usage {
+                    await rateLimit.settle(estimated: estimate, used: usage.inputTokens + usage.outputTokens)
+                }
+                return .answered(completion)
+            case .rejected(let error, let failure):
+                if !learn(from: error, sentWith) { throw failure }
+            case .failed(let failure): throw failure
+            case .fault(let fault): return .fault(fault)
+            }
+        }
+    }
+
+    /// The tries of `request`, none made yet: the same request waits the same times wherever it is sent.
+    func retry(for request: ChatRequest) -> Retry {
+        Retry(policy: policy, seed: stableHash(request.canonicalText(modelFingerprint: name).utf8))
+    }
+
+    /// - Parameter tries: how many, in the words of `Retry`.
+    func gaveUp(_ tries: String, _ last: Fault) -> String {
+        "\(place) gave no answer \(tries); the last one: \(last.what)."
     }
 
     private enum Outcome {

@@ -71,6 +71,7 @@ package final class ExecChatModel: ChatModel {
             line["min_p"] = minP.map(JSONValue.number)
         case .beam: throw .unsupported("A program answers without beam search. Use greedy or sampling.")
         }
+        line["repetition_penalty"] = request.repetitionPenalty.map(JSONValue.number)
         if !request.stop.isEmpty { line["stop"] = .array(request.stop.map(JSONValue.string)) }
         line["seed"] = request.seed.map { .integer(Int($0 & 0x7FFF_FFFF_FFFF_FFFF)) }
         line["top_logprobs"] = request.topLogprobs.map(JSONValue.integer)

@@ -25,6 +25,13 @@ enum OpenAIChat {
         case .beam:
             throw .unsupported("\(model) is behind an endpoint, which has no beam search. Use greedy or sampling.")
         }
+        if let penalty = request.repetitionPenalty {
+            if adaptation.lacksTopKAndMinP {
+                throw .unsupported(
+                    "\(model) is behind OpenAI's interface, which has no repetition penalty. Leave it out.")
+            }
+            body["repetition_penalty"] = .number(penalty)
+        }
         if !request.stop.isEmpty { body["stop"] = .array(request.stop.map(JSONValue.string)) }
         if let seed = request.seed { body["seed"] = .integer(Int(seed & 0x7FFF_FFFF_FFFF_FFFF)) }  // signed over there
         if let count = request.topLogprobs {

@@ -11,7 +11,7 @@ package struct RetryPolicy: Hashable, Sendable {
     }
 
     /// Half a second, doubled with each fault up to a minute, of which `draw` (0..<1) takes off up to a half.
-    func backoff(faults: Int, draw: Double) -> Duration {
+    static func backoff(faults: Int, draw: Double) -> Duration {
         .seconds(min(60, 0.5 * Double(1 << min(faults - 1, 20))) * (1 - 0.5 * draw))
     }
 }
@@ -48,21 +48,27 @@ struct Retry {
         random = seed
     }
 
+    /// Starts the time for one request; later calls change nothing.
+    mutating func start(now: Duration) { deadline = deadline ?? now + policy.total }
+
+    func isOver(now: Duration) -> Bool { deadline.map { now >= $0 } ?? false }
+
     /// What follows `fault`. The wait is never shorter than what the server asked for.
     mutating func decide(after fault: Fault, now: Duration) -> Decision {
         faults += 1
         identicalAnswers = fault.answer != nil && fault.answer == lastAnswer ? identicalAnswers + 1 : 1
         lastAnswer = fault.answer
-        let deadline = self.deadline ?? now + policy.total
-        self.deadline = deadline
+        start(now: now)
 
         if faults >= policy.attempts { return .giveUp("in \(faults) \(faults == 1 ? "attempt" : "attempts")") }
         if fault.answer != nil, identicalAnswers >= Retry.mostIdenticalAnswers {
             return .giveUp("in \(faults) attempts, the last \(identicalAnswers) of them identical")
         }
         let draw = nextDraw()
-        let wait = fault.told.map { $0 * (1 + 0.05 * draw) } ?? policy.backoff(faults: faults, draw: draw)
-        if now + wait >= deadline { return .giveUp("in \(faults) attempts within the time for one request") }
+        let wait = fault.told.map { $0 * (1 + 0.05 * draw) } ?? RetryPolicy.backoff(faults: faults, draw: draw)
+        if let deadline, now + wait >= deadline {
+            return .giveUp("in \(faults) attempts within the time for one request")
+        }
         return .wait(wait)
     }
 

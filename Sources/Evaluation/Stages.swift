@@ -7,14 +7,15 @@ package enum Stages {
     /// - Returns: the outputs in the order of the prompts, and why the others have none.
     /// - Throws: a `ModelFailure` that concerns every request, or `Interrupted`.
     package static func generateOutputs(
-        _ prompts: [Prompt], model: any ChatModel, decoding: Decoding, maxTokens: Int, seed: UInt64?, stop: StopFlag,
-        progress: @Sendable (Int) -> Void
+        _ prompts: [Prompt], model: any ChatModel, decoding: Decoding, maxTokens: Int, seed: UInt64?,
+        repetitionPenalty: Double? = nil, stop: StopFlag, progress: @Sendable (Int) -> Void
     ) async throws -> (outputs: [ModelOutput], failures: [Int: Verdict.Reason]) {
         let results = try await mapConcurrently(
             prompts, width: model.maxConcurrentRequests, stop: stop, progress: progress
         ) { prompt -> Result<ModelOutput, GenerationFailure> in
             let request = ChatRequest(
-                messages: [.user(prompt.instruction)], decoding: decoding, maxTokens: maxTokens, seed: seed)
+                messages: [.user(prompt.instruction)], decoding: decoding, maxTokens: maxTokens, seed: seed,
+                repetitionPenalty: repetitionPenalty)
             do {
                 let completion = try await model.complete(request)
                 if completion.finishReason == .refused, completion.text.isEmpty {

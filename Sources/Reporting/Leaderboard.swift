@@ -9,6 +9,8 @@ package struct Leaderboard: Sendable {
     package private(set) var judge: JSONValue
     /// Score documents (`scores.json`), by length-controlled win rate, then win rate, then name.
     package private(set) var entries: [JSONValue]
+    /// Whether it ranks runs together that differ in benchmark, data, baseline or judge.
+    package private(set) var isMixed = false
 
     /// - Parameter scores: the documents with the path each came from.
     /// - Throws: `badData` for a document of another kind; `integrity` where runs differ in benchmark, data, baseline
@@ -25,8 +27,10 @@ package struct Leaderboard: Sendable {
                 document["metrics"]?.object != nil
             else { throw .badData("\(path) is no score of evalharness (schema \(ScoreRecord.schema)).") }
         }
-        for (path, document) in scores.dropFirst() where !allowMixed {
+        for (path, document) in scores.dropFirst() {
             if let what = Leaderboard.difference(first.document, document) {
+                isMixed = true
+                if allowMixed { break }
                 throw .integrity(
                     "\(path) has another \(what) than \(first.path): their numbers do not belong in one ranking. "
                         + "Build them apart, or "
@@ -39,10 +43,12 @@ package struct Leaderboard: Sendable {
     }
 
     package var json: JSONValue {
-        [
+        var board: JSONObject = [
             "schema": .string(Leaderboard.schema), "benchmark": benchmark, "judge": judge,
             "entries": .array(entries.map(Leaderboard.entry)), "pairwise": [],
         ]
+        if isMixed { board["mixed"] = true }
+        return .object(board)
     }
 
     /// alpaca_eval's leaderboard CSV: its columns in its order, floats as Python prints them.
@@ -119,6 +125,57 @@ extension Leaderboard {
         }
         benchmark = document["benchmark"] ?? .null
         judge = document["judge"] ?? .null
+        isMixed = document["mixed"]?.bool ?? false
         self.entries = entries
+    }
+
+    /// One leaderboard of several of the same benchmark and judge; what stands in more than one of them stands in it
+    /// once.
+    ///
+    /// - Parameter boards: each with the path it came from.
+    /// - Throws: `badData` for a board without entries or with one that is no score; `integrity` where boards differ
+    ///   in benchmark, data, baseline or judge, or a name has other numbers in another of them.
+    package init(merging boards: [(path: String, board: Leaderboard)]) throws(EvaluationError) {
+        var merged: [(path: String, document: JSONValue)] = []
+        for (path, board) in boards {
+            if board.isMixed {
+                throw .integrity(
+                    "\(path) ranks runs together that do not belong in one ranking (--mixed). Build it anew from runs "
+                        + "of one benchmark and judge.")
+            }
+            if board.entries.isEmpty { throw .badData("\(path) has no entries. Leave it out.") }
+            for document in board.documents {
+                guard let name = document["name"]?.string, document["metrics"]?.object != nil else {
+                    throw .badData("An entry of \(path) has no name or no metrics. Build that leaderboard anew.")
+                }
+                if let first = merged.first, let what = Leaderboard.difference(first.document, document) {
+                    throw .integrity(
+                        "\(path) has another \(what) than \(first.path): their numbers do not belong in one ranking.")
+                }
+                guard let known = merged.first(where: { $0.document["name"]?.string == name }) else {
+                    merged.append((path, document))
+                    continue
+                }
+                let isOther = known.document["fingerprint"] != document["fingerprint"]
+                if isOther || known.document["metrics"] != document["metrics"] {
+                    throw .integrity(
+                        "\(name) has \(isOther ? "another fingerprint" : "other numbers") in \(path) than in "
+                            + "\(known.path). Give one of the two runs its own --name and build its leaderboard anew, "
+                            + "or leave one out.")
+                }
+            }
+        }
+        try self.init(scores: merged, allowMixed: false)
+    }
+
+    /// The entries as the score documents that they were made of, with what they have in common.
+    private var documents: [JSONValue] {
+        entries.map { entry in
+            var document = entry.object ?? JSONObject()
+            document["schema"] = .string(ScoreRecord.schema)
+            document["benchmark"] = benchmark
+            document["judge"] = judge
+            return .object(document)
+        }
     }
 }

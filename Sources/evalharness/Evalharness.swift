@@ -10,7 +10,7 @@ struct Evalharness: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             RunCommand.self, GenerateCommand.self, JudgeCommand.self, ScoreCommand.self, LeaderboardCommand.self,
-            DatasetCommand.self, JudgesCommand.self, EvidenceCommand.self,
+            DatasetCommand.self, JudgesCommand.self, ModelsCommand.self, EvidenceCommand.self, ServeCommand.self,
         ])
 
     static func main() async {

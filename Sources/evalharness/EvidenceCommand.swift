@@ -62,21 +62,23 @@ struct EvidenceCommand: AsyncParsableCommand {
 
     struct Import: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Take an export of another machine; every hash "
-                + "is checked.")
+            abstract: "Take the exports of other machines; every hash is checked.")
 
         @OptionGroup var store: StoreOption
-        @Argument(help: "A file made by evidence export.") var file: String
+        @Argument(help: "Files made by evidence export.") var files: [String]
 
         func run() async throws {
-            let lines: [JSONValue]
-            do {
-                lines = try JSONValue.parseLines(try Files.read(file, asked: "The export"))
-            } catch let error as JSONError {
-                throw EvaluationError.badData("\(file) is not JSON Lines: \(error). Export the evidence anew.")
+            let evidence = try store.open(mustExist: false)
+            for file in files {
+                let lines: [JSONValue]
+                do {
+                    lines = try JSONValue.parseLines(try Files.read(file, asked: "The export"))
+                } catch let error as JSONError {
+                    throw EvaluationError.badData("\(file) is not JSON Lines: \(error). Export the evidence anew.")
+                }
+                let new = try await evidence.importLines(lines)
+                Console.data("\(files.count > 1 ? "\(file): " : "")\(lines.count) records, \(new) new\n")
             }
-            let new = try await store.open(mustExist: false).importLines(lines)
-            Console.data("\(lines.count) records, \(new) new\n")
         }
     }
 

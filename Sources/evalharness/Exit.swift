@@ -2,7 +2,10 @@ import Chat
 import Endpoints
 import Evaluation
 import Evidence
+import Inference
+import LanguageModel
 import Statistics
+import Tokenization
 
 /// An error as the shell sees it: one sentence, and the code that INTERFACE promises for its kind.
 struct Exit {
@@ -18,6 +21,10 @@ struct Exit {
             case let error as EvidenceError: Exit.code(error)
             case let error as ModelFailure: Exit.code(error)
             case let error as DownloadError: Exit.code(error)
+            case let error as CheckpointError: Exit.code(error)
+            case let error as TemplateError: Exit.code(error)
+            case let error as TokenizationError: Exit.code(error)
+            case is InferenceError: 78
             case is ModelSourceError: 64
             case is LengthControlError: 65
             case is Interrupted: Interruption.shared.exitCode
@@ -53,6 +60,28 @@ struct Exit {
         case .credentials: 77
         case .notRecorded: 66
         case .spendLimit: 75
+        case .unsupported: 78
+        }
+    }
+
+    private static func code(_ error: CheckpointError) -> Int32 {
+        switch error {
+        case .unreadable: 66
+        case .malformed, .mismatch: 65
+        case .unsupported: 78
+        }
+    }
+
+    private static func code(_ error: TemplateError) -> Int32 {
+        switch error {
+        case .unreadable: 66
+        case .syntax, .evaluation, .raised, .limit, .badConfiguration: 65
+        }
+    }
+
+    private static func code(_ error: TokenizationError) -> Int32 {
+        switch error {
+        case .malformed: 65
         case .unsupported: 78
         }
     }

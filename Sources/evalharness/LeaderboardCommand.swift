@@ -5,7 +5,8 @@ import Reporting
 
 struct LeaderboardCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "leaderboard", abstract: "Many runs in one ranking.", subcommands: [Build.self, Export.self])
+        commandName: "leaderboard", abstract: "Many runs in one ranking.",
+        subcommands: [Build.self, Merge.self, Export.self])
 
     struct Build: ParsableCommand {
         static let configuration = CommandConfiguration(
@@ -30,13 +31,9 @@ struct LeaderboardCommand: ParsableCommand {
             let scores = try scores()
             try MissingLimit(missingLimit).check(scores.map(\.document))
             let board = try Leaderboard(scores: scores, allowMixed: mixed)
-            try Files.write(board.json, to: output)
-            try Files.write(Array(board.csv.utf8), to: csvPath)
-            Console.data(json ? board.json.text(.indented(2)) + "\n" : ScoreTable(board.entries).text)
-            Console.note("written: \(output), \(csvPath)")
+            try LeaderboardCommand.write(board, to: output)
+            LeaderboardCommand.show(board, asJSON: json)
         }
-
-        private var csvPath: String { output.hasSuffix(".json") ? "\(output.dropLast(5)).csv" : "\(output).csv" }
 
         private func scores() throws -> [(path: String, document: JSONValue)] {
             var scores: [(path: String, document: JSONValue)] = []
@@ -58,6 +55,26 @@ struct LeaderboardCommand: ParsableCommand {
         }
     }
 
+    struct Merge: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "One ranking of several leaderboards of the same benchmark and judge.")
+
+        @Argument(help: "Leaderboards that evalharness wrote.")
+        var leaderboards: [String]
+
+        @Option(name: .shortAndLong, help: "The JSON to write, the CSV beside it; nothing is written when left out.")
+        var output: String?
+
+        @Flag(help: "Print JSON instead of a table.")
+        var json = false
+
+        func run() throws {
+            let board = try Leaderboard(merging: leaderboards.map { ($0, try LeaderboardCommand.read($0)) })
+            if let output { try LeaderboardCommand.write(board, to: output) }
+            LeaderboardCommand.show(board, asJSON: json)
+        }
+    }
+
     struct Export: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "A leaderboard in the format of another tool.")
 
@@ -73,16 +90,28 @@ struct LeaderboardCommand: ParsableCommand {
         var output: String?
 
         func run() throws {
-            let board = try Leaderboard(
-                document: try Files.readJSON(
-                    leaderboard,
-                    asked: "The "
-                        + "leaderboard"), path: leaderboard)
+            let board = try LeaderboardCommand.read(leaderboard)
             switch format {
             case .alpacaCSV:
                 guard let output else { return Console.data(board.csv) }
                 try Files.write(Array(board.csv.utf8), to: output)
             }
         }
+    }
+
+    private static func read(_ path: String) throws -> Leaderboard {
+        try Leaderboard(document: try Files.readJSON(path, asked: "The leaderboard"), path: path)
+    }
+
+    /// Writes the JSON, and the CSV beside it.
+    private static func write(_ board: Leaderboard, to output: String) throws {
+        let csv = output.hasSuffix(".json") ? "\(output.dropLast(5)).csv" : "\(output).csv"
+        try Files.write(board.json, to: output)
+        try Files.write(Array(board.csv.utf8), to: csv)
+        Console.note("written: \(output), \(csv)")
+    }
+
+    private static func show(_ board: Leaderboard, asJSON: Bool) {
+        Console.data(asJSON ? board.json.text(.indented(2)) + "\n" : ScoreTable(board.entries).text)
     }
 }

@@ -25,28 +25,27 @@ enum OpenModel {
         case .openAI(let name):
             let base = Environment.value("OPENAI_BASE_URL") ?? Environment.value("OPENAI_API_BASE")
             let key = try key(role, options, variable: "OPENAI_API_KEY")
-            return try endpoint(
-                fingerprint("openai:\(name)", base), name, base ?? "https://api.openai.com/v1", .openAIChat, key, role,
-                options)
+            let url = base ?? "https://api.openai.com/v1"
+            return try ChatEndpoint(
+                configuration(fingerprint("openai:\(name)", base), name, url, .openAIChat, key, role, options))
         case .anthropic(let name):
             let base = Environment.value("ANTHROPIC_BASE_URL")
             let key = try key(role, options, variable: "ANTHROPIC_API_KEY")
-            return try endpoint(
-                fingerprint("anthropic:\(name)", base), name, base ?? "https://api.anthropic.com", .anthropicMessages,
-                key,
-                role, options)
-        case .openAICompatible(let name, let baseURL):
-            return try endpoint(
-                "openai-compatible:\(name)@\(baseURL)", name, baseURL, .openAIChat,
-                compatibleKey(role, options, baseURL), role,
-                options)
+            let url = base ?? "https://api.anthropic.com"
+            return try ChatEndpoint(
+                configuration(
+                    fingerprint("anthropic:\(name)", base), name, url, .anthropicMessages, key, role, options))
+        case .openAICompatible(let name, _):
+            let servers = source.baseURLs.map { url in
+                configuration(
+                    source.fingerprint, name, url, .openAIChat, compatibleKey(role, options, url), role, options)
+            }
+            if servers.count == 1 { return try ChatEndpoint(servers[0]) }
+            return try ReplicatedChatModel(servers, fingerprint: source.fingerprint)
         case .exec(let program):
             return try ExecChatModel(program: program, maxConcurrentRequests: options.concurrency ?? 4)
         case .local(let path):
-            throw EvaluationError.configuration(
-                "\(path): local checkpoints are not served by this version. Generate the outputs elsewhere and "
-                    + "name them with "
-                    + "outputs:FILE, or serve the model and name it with openai-compatible:NAME@URL.")
+            return try options.engine.open(path, concurrency: options.concurrency)
         case .outputs, .annotations, .replay:
             throw EvaluationError.configuration("\(source) cannot answer here: name a model that can be asked.")
         }
@@ -62,7 +61,7 @@ enum OpenModel {
         }
         let store = try EvidenceStore(path: parts[0])
         let models = try await store.counts().models.keys.sorted()
-        let wanted = parts.count == 2 ? parts[1] : ownModel.map { "\($0)" }
+        let wanted = parts.count == 2 ? parts[1] : ownModel?.fingerprint
         guard
             let fingerprint = models.first(where: { $0 == wanted })
                 ?? (parts.count == 1 && models.count == 1 ? models[0] : nil)
@@ -75,10 +74,10 @@ enum OpenModel {
         return ReplayChatModel(name: fingerprint, fingerprint: fingerprint, store: store)
     }
 
-    private static func endpoint(
+    private static func configuration(
         _ fingerprint: String, _ name: String, _ baseURL: String, _ format: ChatEndpoint.WireFormat, _ key: Secret?,
         _ role: ModelRole, _ options: RunOptions
-    ) throws -> any ChatModel {
+    ) -> ChatEndpoint.Configuration {
         var configuration = ChatEndpoint.Configuration(name: name, baseURL: baseURL, wireFormat: format, key: key)
         configuration.fingerprint = fingerprint
         configuration.maxConcurrentRequests = options.concurrency ?? 16
@@ -88,7 +87,7 @@ enum OpenModel {
             configuration.requestsPerMinute = limits.requestsPerMinute
             configuration.tokensPerMinute = limits.tokensPerMinute
         }
-        return try ChatEndpoint(configuration)
+        return configuration
     }
 
     /// A provider's name behind another address is another model.

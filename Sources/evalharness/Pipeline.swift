@@ -63,7 +63,7 @@ struct Pipeline {
         let (outputs, failures) = try await Stages.generateOutputs(
             selected, model: model, decoding: options.decoding.decoding(benchmark),
             maxTokens: options.decoding.maxTokens ?? benchmark.maxTokens, seed: options.decoding.seed,
-            stop: Interruption.shared.stop, progress: bar.update)
+            repetitionPenalty: options.decoding.repetitionPenalty, stop: Interruption.shared.stop, progress: bar.update)
         for (index, reason) in failures.sorted(by: { $0.key < $1.key }).prefix(3) {
             Console.note("Prompt \(index) has no output: \(reason.detail)")
         }
@@ -216,7 +216,8 @@ struct Pipeline {
             return try ModelOutputs(bytes: bytes, path: path, prompts: prompts, name: nil).name
         case .openAI(let name), .anthropic(let name), .openAICompatible(let name, _): return name
         case .exec(let program): return String(program.split(separator: " ")[0].split(separator: "/").last ?? "exec")
-        case .local(let path), .annotations(let path), .replay(let path): return path
+        case .local(let path): return Files.name(of: path)
+        case .annotations(let path), .replay(let path): return path
         }
     }
 
@@ -292,7 +293,7 @@ struct Pipeline {
     }
 
     private func isOwn(_ model: any ChatModel, _ definition: JudgeDefinition) -> Bool {
-        definition.model.map { "\($0)" } == model.fingerprint
+        definition.model?.fingerprint == model.fingerprint
     }
 
     /// The file behind `--judge annotations:FILE` or `--judge-model annotations:FILE`.
@@ -337,7 +338,7 @@ enum Definitions {
 
     /// The fingerprint of the model that the benchmark's own judge has.
     static func judgeModel(_ benchmark: Benchmark, home: String) throws -> String? {
-        try judge(benchmark.judge, home: home).model.map { "\($0)" }
+        try judge(benchmark.judge, home: home).model?.fingerprint
     }
 
     private static func folder(_ name: String, kind: String, in parent: String) throws -> String {

@@ -35,7 +35,7 @@ struct RunOptions: ParsableArguments {
     @Option(help: "Only the i-th of n equal shares of the prompts (i/n, from 1).")
     var shard: String?
 
-    @Option(help: "Calls in flight at once.")
+    @Option(help: "Calls in flight at once, to each server where several are named.")
     var concurrency: Int?
 
     @Option(help: "Stop before the judge's calls could cost more than this many US dollars.")
@@ -77,6 +77,7 @@ struct RunOptions: ParsableArguments {
     @Flag(help: "No progress on stderr.")
     var noProgress = false
 
+    @OptionGroup var engine: EngineOptions
     @OptionGroup var decoding: DecodingOptions
     @OptionGroup var scoring: ScoringOptions
 
@@ -146,6 +147,11 @@ struct DecodingOptions: ParsableArguments {
     @Option(help: "Nucleus sampling: the share of probability kept.") var topP: Double?
     @Option(help: "Only the k most probable tokens.") var topK: Int?
     @Option(help: "Only tokens this probable, relative to the most probable.") var minP: Double?
+    @Option(help: "Beam search of this width, by a model on this machine.") var numBeams: Int?
+    @Option(help: "Beams are ranked by log-probability / length^penalty.") var lengthPenalty: Double = 1
+    @Option(help: "When a beam search ends: never, heuristic or always (with the first full set of answers).")
+    var earlyStopping: String = "heuristic"
+    @Option(help: "Above 1, makes what is already said less likely.") var repetitionPenalty: Double?
     @Option(help: "The longest output, in tokens.") var maxTokens: Int?
     @Option(help: "Seed of the model's sampling and of the intervals.") var seed: UInt64?
 
@@ -155,6 +161,18 @@ struct DecodingOptions: ParsableArguments {
         if let topK, topK < 1 { throw ValidationError("--top-k takes 1 or more.") }
         if let minP, !(0...1).contains(minP) { throw ValidationError("--min-p takes 0 to 1.") }
         if let maxTokens, maxTokens < 1 { throw ValidationError("--max-tokens takes 1 or more.") }
+        if let numBeams, !(1...256).contains(numBeams) { throw ValidationError("--num-beams takes 1 to 256.") }
+        if numBeams ?? 1 > 1, temperature != nil || topP != nil || topK != nil || minP != nil {
+            throw ValidationError(
+                "--num-beams searches without sampling: leave out --temperature, --top-p, --top-k and --min-p.")
+        }
+        if !lengthPenalty.isFinite { throw ValidationError("--length-penalty takes a number.") }
+        if Decoding.EarlyStopping(rawValue: earlyStopping) == nil {
+            throw ValidationError("--early-stopping takes never, heuristic or always.")
+        }
+        if let repetitionPenalty, !(repetitionPenalty > 0 && repetitionPenalty.isFinite) {
+            throw ValidationError("--repetition-penalty takes more than 0.")
+        }
     }
 
     /// The benchmark's decoding with what the command line changes of it.
@@ -162,6 +180,9 @@ struct DecodingOptions: ParsableArguments {
         var own: (temperature: Double, topK: Int?, topP: Double?, minP: Double?) = (0, nil, nil, nil)
         if case .sampling(let temperature, let topK, let topP, let minP) = benchmark.decoding {
             own = (temperature, topK, topP, minP)
+        }
+        if let numBeams, numBeams > 1, let early = Decoding.EarlyStopping(rawValue: earlyStopping) {
+            return .beam(width: numBeams, lengthPenalty: lengthPenalty, earlyStopping: early)
         }
         let temperature = temperature ?? own.temperature
         if temperature == 0 { return .greedy }

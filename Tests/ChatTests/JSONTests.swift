@@ -55,6 +55,17 @@ import Testing
         #expect(throws: JSONError.self) { try JSONValue(parsing: [0x22, 0xFF, 0x22]) }
     }
 
+    @Test func `Keys that Unicode calls equivalent are different keys`() throws {
+        // The angstrom sign and the letter; vocabularies hold both.
+        let pairs = "\"\u{212B}\": 1, \"\u{C5}\": 2"
+        let many = (0..<20).map { "\"k\($0)\": 0" }.joined(separator: ", ")
+        for text in ["{\(pairs)}", "{\(many), \(pairs)}"] {
+            let object = try JSONValue(parsing: text)
+            #expect(object["\u{212B}"]?.integer == 1)
+            #expect(object["\u{C5}"]?.integer == 2)
+        }
+    }
+
     @Test("A large object with a duplicate far apart is refused too")
     func duplicatesInLargeObjects() {
         let members = (0..<40).map { "\"k\($0)\":\($0)" } + ["\"k3\":1"]

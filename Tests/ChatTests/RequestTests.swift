@@ -35,10 +35,23 @@ import Testing
         #expect(
             try ModelSource("openai-compatible:org/m@v1@http://127.0.0.1:8000/v1")
                 == .openAICompatible(name: "org/m@v1", baseURL: "http://127.0.0.1:8000/v1"))
+        let list = "http://a:8000/v1,https://b/v1,http://a:8000/v1"
+        let source = try ModelSource("openai-compatible:m@\(list)")
+        #expect(source == .openAICompatible(name: "m", baseURL: list))
+        #expect(source.baseURLs == ["http://a:8000/v1", "https://b/v1"])
+        #expect("\(source)" == "openai-compatible:m@\(list)" && source.fingerprint == "openai-compatible:m@replicas")
+        let single = try ModelSource("openai-compatible:m@http://a:8000/v1")
+        #expect(single.fingerprint == "openai-compatible:m@http://a:8000/v1")
         #expect(try ModelSource("outputs:a:b.json") == .outputs(path: "a:b.json"))
         #expect(try ModelSource("./checkpoint:1") == .local(path: "./checkpoint:1"))
         #expect(try ModelSource("exec:./judge.sh --fast") == .exec(program: "./judge.sh --fast"))
-        for wrong in ["", "gpt:4", "openai:", "openai-compatible:m", "openai-compatible:@http://x"] {
+        for wrong in ["", "gpt:4", "openai:", "openai-compatible:m", "openai-compatible:@http://x"]
+            + [
+                "http://a,", ",http://a", "http://a,,http://b", "http://a,b:8000/v1", "http://a, http://b",
+                "http://a,ftp://b",
+            ]
+            .map({ "openai-compatible:m@\($0)" })
+        {
             #expect(throws: ModelSourceError.self) { try ModelSource(wrong) }
         }
     }

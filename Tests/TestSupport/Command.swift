@@ -10,6 +10,7 @@ package final class Command: @unchecked Sendable {
         package var standardError: Data
 
         package var text: String { String(decoding: standardOutput, as: UTF8.self) }
+        package var outputText: String { String(decoding: standardOutput, as: UTF8.self) }
         package var errorText: String { String(decoding: standardError, as: UTF8.self) }
     }
 

@@ -13,6 +13,15 @@ package enum SharedData {
     package static var alpacaEval: String { "\(folder)/alpacaeval" }
     package static var hasAlpacaEval: Bool { exists("\(alpacaEval)/dev_expected.json") }
 
+    /// The golden values: `EVALHARNESS_FIXTURES`, or `../shared/fixtures`.
+    package static let fixtures: String =
+        ProcessInfo.processInfo.environment["EVALHARNESS_FIXTURES"] ?? "\(packageRoot)/../shared/fixtures"
+
+    /// The folders (or files) below one folder of the golden values, in order of name; empty without them.
+    package static func fixtures(_ kind: String) -> [String] {
+        names("\(fixtures)/\(kind)").map { "\(fixtures)/\(kind)/\($0)" }
+    }
+
     package static let packageRoot = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
         .deletingLastPathComponent().deletingLastPathComponent().path
 

@@ -1,0 +1,139 @@
+// The loop nests over a model's dimensions, on raw pointers; nothing here allocates, throws, logs or starts threads.
+//
+// Every kernel exists in plain C (the reference, and what a reader should read first) and in vector variants, chosen once
+// at run time from what the CPU has. In f32 and bf16 every output element is one chain of fused multiply-adds in the order
+// of the inner index, whatever the number of rows, the variant's width or the split over threads: plain C, AVX2 and
+// AVX-512 agree to the last bit, and a row's result never depends on its neighbours. AMX adds 32 products at a time inside
+// the tile unit, in an order of its own that does not depend on the rows either, and flushes denormals to zero. Where both
+// sides are int8 the sums are exact, and all variants agree.
+//
+// Weights are packed once, in panels of 16 columns:
+//   f32   (panels, inner, 16)
+//   bf16  (panels, inner / 2, 16, 2)   a pair of consecutive inner indices side by side
+//   int8  (panels, inner / 4, 16, 4)   with a scale for each column
+// Columns past the last are zero. `inner` is even (a multiple of 4 for int8; for w8a8 at most 65536, so that no sum of
+// products leaves 32 bits).
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#define KERNELS_PANEL 16
+// Positions a page of the key-value cache holds.
+#define KERNELS_PAGE 16
+#define KERNELS_MAX_HEAD 256
+// A call of matmul covers at most so many panels and rows.
+#define KERNELS_MATMUL_PANELS 8
+#define KERNELS_MATMUL_ROWS 96
+
+// c (rows, 16 * panels) = a (rows, inner) * w (+ bias), or c += the same.
+struct matmul {
+    const void *a;          // rows of `a_stride` bytes: f32, or what the variant's prepare function wrote
+    long a_stride;          // bytes
+    const void *w;          // packed panels; `panel_stride` bytes each
+    long panel_stride;
+    const float *scale;     // (16 * panels), int8 and w8a8 only
+    const float *bias;      // (16 * panels), or null
+    float *c;               // rows of c_stride floats; may not overlap a
+    long c_stride;
+    long rows, inner, panels;
+    bool add;
+};
+
+// Attention of the query heads that share one key-value head, over the pages of one sequence.
+// out = softmax(mask(softcap(scale * q k'))) v, computed over blocks of 64 keys from position 0 on.
+struct attention {
+    const float *q;         // (queries, q_stride); the group's heads lie side by side
+    long q_stride;          // floats
+    float *out;             // (queries, out_stride), as q
+    long out_stride;
+    const char *keys;       // page p of this head at keys + pages[p] * page_stride: (head_size, 16) or bf16 pairs
+    const char *values;     // likewise: (ceil(head_size / 16), 16, 16), or bf16 pairs of positions
+    const int32_t *pages;
+    long page_stride;       // bytes
+    long queries, group, head_size;
+    long first_position;    // of the first query; query i sees the keys 0...first_position + i
+    long window;            // and of those only the last `window`; 0 is all
+    float scale, softcap;   // softcap 0 is none
+};
+
+// One variant of every kernel.
+struct kernels {
+    const char *name;
+
+    // What matmul_bf16 takes as activations: floats themselves (both are null), or a row in a format of the variant's own,
+    // made once a product. The bytes are a multiple of 64.
+    void (*prepare_bf16)(const float *x, void *prepared, long inner);
+    long (*prepared_bf16_bytes)(long inner);
+    // Likewise for matmul_w8a8, in every variant: a row as -127...127 times its greatest magnitude / 127, rounded to the
+    // nearest, ties to even. A row below 1e-30 is zero; a row with an infinity or a not-a-number gives not-a-number.
+    void (*prepare_int8)(const float *x, void *prepared, long inner);
+    long (*prepared_int8_bytes)(long inner);
+
+    void (*matmul_f32)(const struct matmul *);
+    void (*matmul_bf16)(const struct matmul *);
+    // Weights in int8, activations floats.
+    void (*matmul_int8)(const struct matmul *);
+    // Weights and activations in int8: the exact sum, as a float, * the row's scale * the column's scale (+ bias).
+    void (*matmul_w8a8)(const struct matmul *);
+
+    void (*attention_f32)(const struct attention *);
+    void (*attention_bf16)(const struct attention *);
+
+    // y (count) = x * 1/sqrt(mean(x^2) + epsilon) * (offset + weight); x may be y.
+    void (*rms_norm)(const float *x, const float *weight, float offset, float epsilon, float *y, long count);
+    // y = (x - mean) / sqrt(variance + epsilon) * weight + bias; x may be y.
+    void (*layer_norm)(const float *x, const float *weight, const float *bias, float epsilon, float *y, long count);
+    // Turns the pairs (i, i + half) of `heads` heads, `head_size` floats apart, by angles given as cosines and sines (half).
+    void (*rotate)(float *x, long heads, long head_size, const float *cosine, const float *sine, long half);
+    // y = silu(gate) * up, or geluTanh(gate) * up; gelu_tanh in place.
+    void (*silu_gate)(const float *gate, const float *up, float *y, long count);
+    void (*gelu_gate)(const float *gate, const float *up, float *y, long count);
+    void (*gelu)(float *x, long count);
+    // x = cap * tanh(x / cap)
+    void (*softcap)(float *x, float cap, long count);
+    void (*add)(float *x, const float *y, long count);
+    void (*scale)(float *x, float factor, long count);
+    // ln(sum(exp(x)))
+    float (*log_sum_exp)(const float *x, long count);
+};
+
+// The variants that this CPU has, best first; the last one is plain C.
+long kernels_available(const struct kernels **variants, long capacity);
+
+// MARK: Packing: once, at load; and the cache's pages
+
+enum kernels_type { KERNELS_F32, KERNELS_BF16, KERNELS_F16 };
+
+// Packs the panels first..<first + panels. Element (column, k) of the source lies at column * stride + k, or where
+// `transposed` at k * stride + column.
+void kernels_pack_f32(
+    const void *source, enum kernels_type type, bool transposed, long stride, long columns, long inner, long first,
+    long panels, float *packed);
+void kernels_pack_bf16(
+    const void *source, enum kernels_type type, bool transposed, long stride, long columns, long inner, long first,
+    long panels, uint16_t *packed);
+// Quantises each column to -127...127 times its scale (its greatest magnitude / 127), as prepare_int8 does a row: a column
+// with an infinity or a not-a-number has not-a-number for its scale.
+void kernels_pack_int8(
+    const void *source, enum kernels_type type, bool transposed, long stride, long columns, long inner, long first,
+    long panels, int8_t *packed, float *scale);
+// Row `column` of a packed matrix, as floats (inner).
+void kernels_unpack_f32(const float *packed, long inner, long column, float *row);
+void kernels_unpack_bf16(const uint16_t *packed, long inner, long column, float *row);
+void kernels_unpack_int8(const int8_t *packed, const float *scale, long inner, long column, float *row);
+
+void kernels_widen(const void *source, enum kernels_type type, float *values, long count);
+
+// Writes one position's key and value (head_size each) into slot `slot` of its pages.
+void kernels_store_f32(const float *key, const float *value, long head_size, long slot, float *key_page, float *value_page);
+void kernels_store_bf16(
+    const float *key, const float *value, long head_size, long slot, uint16_t *key_page, uint16_t *value_page);
+
+// Lets another hardware thread of the core go first; for short waits.
+static inline void kernels_pause(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
