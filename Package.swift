@@ -60,7 +60,8 @@ let package = Package(
         .testTarget(name: "StatisticsTests", dependencies: ["Statistics", "TestSupport"], exclude: ["Fixtures"]),
         .testTarget(name: "ChatTests", dependencies: ["Chat"]),
         .testTarget(name: "LanguageModelTests", dependencies: ["LanguageModel", "Chat", "CKernels", "TestSupport"]),
-        .testTarget(name: "TokenizationTests", dependencies: ["Tokenization", "Chat", "TestSupport"]),
+        .testTarget(
+            name: "TokenizationTests", dependencies: ["Tokenization", "Chat", "TestSupport"], exclude: ["Fixtures"]),
         .testTarget(name: "CKernelsTests", dependencies: ["CKernels", "TileEmulation"]),
         .executableTarget(
             name: "GenerationBenchmark", dependencies: ["Inference", "LanguageModel"],

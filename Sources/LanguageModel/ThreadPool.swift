@@ -66,6 +66,11 @@ package final class ThreadPool: @unchecked Sendable {
 
     private struct Work {
         var body: (Int) -> Void
+
+        /// Never inlined: the reference that a thread takes to the closure is given back before the piece counts as
+        /// finished, or the closure would outlive its call.
+        @inline(never)
+        static func call(_ work: UnsafeMutablePointer<Work>, _ index: Int) { work.pointee.body(index) }
     }
 
     /// The loop in progress: its number in the upper half of `ticket`, the next piece in the lower.
@@ -104,7 +109,7 @@ package final class ThreadPool: @unchecked Sendable {
                 // A claim succeeds only while this very loop goes on, so what was read above belongs to it.
                 let claim = ticket.compareExchange(expected: seen, desired: seen + 1, ordering: .acquiringAndReleasing)
                 guard claim.exchanged else { continue }
-                UnsafeMutablePointer<Work>(bitPattern: address)!.pointee.body(index)
+                Work.call(UnsafeMutablePointer<Work>(bitPattern: address)!, index)
                 finished.add(1, ordering: .releasing)
             }
         }

@@ -164,11 +164,34 @@ import Testing
         #expect(second.counts.requests == 0)
     }
 
-    @Test func `A server that answers the same error to one request stays in for the others`() async throws {
-        let servers = [server(refusal(500, "assertion failed")), server(refusal(500, "assertion failed"), answer)]
-        let model = try model(servers.map(\.url), attempts: 1)
-        await #expect(throws: ModelFailure.self) { try await model.complete(.hello) }
+    @Test func `A server that answers one request with an error stays in for the others`() async throws {
+        let servers = [server(refusal(500, "assertion failed"), answer), server(answer)]
+        let model = try model(servers.map(\.url))
+        for _ in 0..<3 { try await complete(1, model) }
+        #expect(servers.map(\.counts.requests) == [3, 1])
+    }
+
+    @Test func `Until a server is back, it has one request at a time`() async throws {
+        let othersAreAnswered = DispatchSemaphore(value: 0)
+        let back = server(
+            { $0.reset() },
+            {
+                _ = othersAreAnswered.wait(timeout: .now() + 20)  // ends a failing test
+                $0.reply(200, helloReply)
+            }, answer)
+        let others = Mutex(0)
+        let serving = LoopbackServer { _, connection in
+            connection.reply(200, helloReply)
+            let answered = others.withLock { others in
+                others += 1
+                return others
+            }
+            if answered == 6 { othersAreAnswered.signal() }
+        }
+        let model = try model([back.url, serving.url])
         try await complete(1, model)
-        #expect(servers.map(\.counts.requests) == [2, 2], "the first is still asked first")
+        try await time.source.sleep(.milliseconds(500))
+        try await complete(6, model)
+        #expect(back.counts.requests == 2 && serving.counts.requests == 6)
     }
 }

@@ -34,7 +34,10 @@ struct JinjaTests {
             "{{ 1e16 }} {{ 1e15 }} {{ 0.0001 }} {{ 0.00001 }} {{ 0.1 + 0.2 }}",
             "1e+16 1000000000000000.0 0.0001 1e-05 0.30000000000000004"
         ),
-        ("{{ '<é>'|tojson }} {{ {'b': [1.0, none]}|tojson(indent=1) }}", "\"<é>\" {\n \"b\": [\n  1.0,\n  null\n ]\n}"),
+        (
+            "{{ '<é>'|tojson }} {{ {'b': [1.0, none]}|tojson(indent=1) }}",
+            "\"<é>\" {\n \"b\": [\n  1.0,\n  null\n ]\n}"
+        ),
         ("{% set x = 1 %}{% for i in [1, 2] %}{% set x = x + i %}{{ x }}{% endfor %}{{ x }}", "231"),
         ("{% for i in [1] %}{% break %}{% else %}none{% endfor %}", "none"),
         ("  {% if true %}\n a\n  {% endif %}\nb\n", " a\nb"),

@@ -12,8 +12,10 @@ extension JinjaInterpreter {
     ]
     private static let dictionaryMethods: Set<String> = ["get", "items", "keys", "values", "copy", "fromkeys"]
     private static let listMethods: Set<String> = ["count", "index", "copy"]
-    private static let mutators: Set<String> = [
-        "append", "clear", "pop", "popitem", "setdefault", "update", "extend", "insert", "remove", "reverse", "sort",
+    /// What Python has and the sandbox refuses.
+    private static let dictionaryMutators: Set<String> = ["clear", "pop", "popitem", "setdefault", "update"]
+    private static let listMutators: Set<String> = [
+        "append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort",
     ]
 
     func hasMethod(_ value: JinjaValue, _ name: String) -> Bool {
@@ -34,14 +36,8 @@ extension JinjaInterpreter {
     func property(_ name: String, of value: JinjaValue) -> JinjaValue? {
         if hasMethod(value, name) { return .method(JinjaMethod(receiver: value, name: name)) }
         switch value {
-        case .dictionary, .list:
-            let isDictionary = if case .dictionary = value { true } else { false }
-            let isForbidden =
-                JinjaInterpreter.mutators.contains(name)
-                && isDictionary == ["popitem", "setdefault", "update", "clear", "pop"].contains(name)
-                || (!isDictionary && (name == "clear" || name == "pop"))
-            if !isForbidden { return nil }
-            return .undefined(JinjaUndefined(.hint("'\(name)' would change a \(value.typeName): that is not allowed")))
+        case .dictionary: return JinjaInterpreter.dictionaryMutators.contains(name) ? refused(name, value) : nil
+        case .list: return JinjaInterpreter.listMutators.contains(name) ? refused(name, value) : nil
         case .namespace(let namespace): return namespace[name]
         case .loop(let state): return loopProperty(name, state)
         case .tuple(let list): return list.fields.firstIndex(of: name).map { list.items[$0] }
@@ -52,6 +48,10 @@ extension JinjaInterpreter {
             return members[name].map { .integer($0) }
         default: return nil
         }
+    }
+
+    private func refused(_ name: String, _ value: JinjaValue) -> JinjaValue {
+        .undefined(JinjaUndefined(.hint("'\(name)' would change a \(value.typeName), and that is not allowed")))
     }
 
     private func loopProperty(_ name: String, _ state: JinjaLoopState) -> JinjaValue? {

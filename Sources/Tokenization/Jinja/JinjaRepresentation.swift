@@ -327,10 +327,10 @@ enum JinjaNumber {
         if name == "nan" { return .nan }
         guard plain.allSatisfy({ $0 >= 48 && $0 <= 57 || [43, 45, 46, 69, 101].contains($0) }) else { return nil }
         if let value = Double(word) { return value }
-        // Swift wants a digit on both sides of the point and takes no plus sign before all versions.
         return Double(completed(word))
     }
 
+    /// With a digit on both sides of the point, which Swift asks for and Python does not.
     private static func completed(_ word: String) -> String {
         var word = word
         var sign = ""

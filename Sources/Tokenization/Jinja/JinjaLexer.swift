@@ -39,7 +39,7 @@ struct JinjaLexer {
     private var position = 0
     private var line = 1
     /// Whether what was read last ended with a line break, or nothing was read yet.
-    private var isLineStart = false
+    private var isLineStart = true
     private var tokens: [JinjaToken] = []
 
     /// - Parameter source: line breaks of any kind; one at the very end is dropped.

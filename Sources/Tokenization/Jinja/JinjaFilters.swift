@@ -685,8 +685,7 @@ extension JinjaInterpreter {
             if let last = groups.last, try isEqual(last.key, key) {
                 groups[groups.count - 1].items.append(item)
             } else {
-                groups.append((try get(path, of: item, fallback: given["default"]), [item]))
-                if given["case_sensitive"]?.isTrue != true { groups[groups.count - 1].key = key }
+                groups.append((key, [item]))
             }
         }
         var output: [JinjaValue] = []
