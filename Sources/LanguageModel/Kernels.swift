@@ -47,7 +47,7 @@ package struct Kernels: @unchecked Sendable {
         precondition(cStride >= 16 * matrix.panels, "\(cStride) floats for \(matrix.panels) panels")
         let function = self.function(matrix.format)
         let (source, sourceStride) = prepare(a, aStride: aStride, rows: rows, for: matrix)
-        let chunk = max(1, min(Int(KERNELS_MATMUL_PANELS), matrix.panels / (4 * pool.threadCount) / 4 * 4))
+        let chunk = panelsPerPiece(of: matrix.panels, rows: rows)
         let rowChunk = Int(KERNELS_MATMUL_ROWS)
         let rowChunks = (rows + rowChunk - 1) / rowChunk
         let panelChunks = (matrix.panels + chunk - 1) / chunk
@@ -69,6 +69,18 @@ package struct Kernels: @unchecked Sendable {
             call.add = add
             function(&call)
         }
+    }
+
+    /// Few rows stream the weights: small pieces end together. Many rows are copied for each piece: the largest pieces
+    /// that share out evenly.
+    private func panelsPerPiece(of panels: Int, rows: Int) -> Int {
+        let most = Int(KERNELS_MATMUL_PANELS)
+        if rows <= 12 { return max(1, min(most, panels / (4 * pool.threadCount) / 4 * 4)) }
+        func rounds(_ chunk: Int) -> Int {
+            let pieces = (panels + chunk - 1) / chunk
+            return (pieces + pool.threadCount - 1) / pool.threadCount * chunk
+        }
+        return (max(1, most / 2)...most).min { (rounds($0), -$0) < (rounds($1), -$1) } ?? most
     }
 
     private func function(_ format: PackedMatrix.Format) -> (UnsafePointer<matmul>?) -> Void {

@@ -45,6 +45,12 @@ struct EngineOptions: ParsableArguments {
         return try LocalChatModel(folder: folder, name: Files.name(of: folder), settings: settings)
     }
 
+    /// The SHA-256 of the template that conversations with the checkpoint are written by.
+    func templateSHA256(_ folder: String) -> String? {
+        if chatTemplate != nil { return try? Self.template(chatTemplate)?.sha256 }
+        return try? TokenizerConfiguration(folder: folder).chatTemplate?.sha256
+    }
+
     /// The template in a file; nil for no file.
     static func template(_ path: String?) throws -> ChatTemplate? {
         try path.map {

@@ -40,10 +40,16 @@ struct RunRecord {
     /// Nil for outputs made elsewhere: how they were generated is not known here.
     var generation: JSONValue {
         if subject.modelFingerprint.hasPrefix("outputs:") { return .null }
-        return [
+        var generation: JSONObject = [
             "decoding": options.decoding.decoding(benchmark).json,
             "max_tokens": .integer(options.decoding.maxTokens ?? benchmark.maxTokens),
             "seed": JSONValue(options.decoding.seed.map { "\($0)" }),
         ]
+        generation["repetition_penalty"] = options.decoding.repetitionPenalty.map(JSONValue.number)
+        if let model = options.model, case .local(let folder)? = try? ModelSource(model) {
+            generation["dtype"] = .string(options.engine.dtype)
+            generation["chat_template_sha256"] = JSONValue(options.engine.templateSHA256(folder))
+        }
+        return .object(generation)
     }
 }

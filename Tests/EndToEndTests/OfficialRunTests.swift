@@ -1,5 +1,6 @@
 import Chat
 import Foundation
+import Glibc
 import LoopbackServer
 import TestSupport
 import Testing
@@ -64,6 +65,42 @@ struct OfficialRunTests {
                 #expect(line[name] == value, "\(name)")
             }
         }
+    }
+
+    @Test("A checkpoint answers all official prompts, is killed and resumed, and leaves the bytes of one go")
+    func localModel() async throws {
+        let space = try Workspace()
+        let checkpoint = try CheckpointFolder(contextLength: 16_384, storedType: .bf16)
+        #expect(
+            try await space.run(
+                "dataset", "import", "alpacaeval", "--from", "\(SharedData.alpacaEval)/import", "--unverified"
+            ).status == 0)
+        let server = JudgeServer(top: OfficialRunTests.top)
+        func run(_ results: String, _ extra: String...) -> Command {
+            space.command(
+                [
+                    "run", "alpacaeval", "--model", checkpoint.path, "--name", "tiny", "--max-tokens", "32",
+                    "--temperature", "0.7", "--no-progress", "--resamples", "0", "--results-dir", results, "--evidence",
+                    "\(results).sqlite",
+                ] + extra, environment: ["OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.baseURL])
+        }
+        let whole = try await run("whole", "--threads", "1").run()
+        #expect(whole.status == 0, "\(whole.errorText)")
+        let expected = try space.files("whole/alpacaeval/tiny")
+        let outputs = try #require(try space.json("whole/alpacaeval/tiny/model_outputs.json").array)
+        #expect(outputs.count == 805)
+
+        let killed = run("killed", "--concurrency", "3")
+        try killed.start()
+        while try await space.run("evidence", "stats", "--evidence", "killed.sqlite").status != 0 { await Task.yield() }
+        try await Task.sleep(for: .milliseconds(300))
+        kill(killed.processID, SIGKILL)
+        #expect(await killed.finish().status != 0, "it was to be killed before its end")
+        let resumed = try await run("killed").run()
+        #expect(resumed.status == 0, "\(resumed.errorText)")
+        #expect(try space.files("killed/alpacaeval/tiny") == expected)
+        #expect(try await space.run("leaderboard", "build", "killed/alpacaeval", "-o", "board.json").status == 0)
+        #expect(try space.json("board.json")["entries"]?[0]?["name"]?.string == "tiny")
     }
 
     /// The request as one text, 1 and 1.0 being one number.
