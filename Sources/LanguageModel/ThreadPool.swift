@@ -65,15 +65,15 @@ package final class ThreadPool: @unchecked Sendable {
     }
 
     private struct Work {
-        var body: (Int) -> Void
-
-        /// Never inlined: the reference that a thread takes to the closure is given back before the piece counts as
-        /// finished, or the closure would outlive its call.
-        @inline(never)
-        static func call(_ work: UnsafeMutablePointer<Work>, _ index: Int) { work.pointee.body(index) }
+        /// Calls `body`. Behind a C function pointer, so that the reference that a thread takes to the closure is given
+        /// back before the piece counts as finished: else the closure would outlive its call.
+        let call: @convention(c) (UnsafeMutableRawPointer, Int) -> Void = { work, index in
+            work.assumingMemoryBound(to: Work.self).pointee.body(index)
+        }
+        let body: (Int) -> Void
     }
 
-    /// The loop in progress: its number in the upper half of `ticket`, the next piece in the lower.
+    /// The loop in progress: its number in the upper half of `ticket`, the pieces left to claim in the lower.
     private final class Shared: Sendable {
         let ticket = Atomic<UInt64>(0)
         let work = Atomic<UInt>(0)
@@ -88,7 +88,7 @@ package final class ThreadPool: @unchecked Sendable {
             self.count.store(count, ordering: .relaxed)
             finished.store(0, ordering: .relaxed)
             let next = (ticket.load(ordering: .relaxed) >> 32 + 1) << 32
-            ticket.store(next, ordering: .sequentiallyConsistent)
+            ticket.store(next | UInt64(count), ordering: .sequentiallyConsistent)
             if sleeping.load(ordering: .sequentiallyConsistent) > 0 { wakeAll() }
             claimPieces()
             var spins = 0
@@ -103,13 +103,17 @@ package final class ThreadPool: @unchecked Sendable {
         func claimPieces() {
             while true {
                 let seen = ticket.load(ordering: .acquiring)
-                let index = Int(seen & 0xffff_ffff)
+                let left = Int(seen & 0xffff_ffff)
+                if left == 0 { return }
                 let address = work.load(ordering: .relaxed)
-                guard index < count.load(ordering: .relaxed) else { return }
-                // A claim succeeds only while this very loop goes on, so what was read above belongs to it.
-                let claim = ticket.compareExchange(expected: seen, desired: seen + 1, ordering: .acquiringAndReleasing)
+                let index = count.load(ordering: .relaxed) - left
+                // A claim succeeds only while this very loop has this very piece left: then the loop has not ended, and
+                // what was read above belongs to it. Whether pieces are left is in the ticket itself: read apart, it
+                // could be the next loop's.
+                let claim = ticket.compareExchange(expected: seen, desired: seen - 1, ordering: .acquiringAndReleasing)
                 guard claim.exchanged else { continue }
-                Work.call(UnsafeMutablePointer<Work>(bitPattern: address)!, index)
+                let pointer = UnsafeMutablePointer<Work>(bitPattern: address)!
+                pointer.pointee.call(pointer, index)
                 finished.add(1, ordering: .releasing)
             }
         }

@@ -2,6 +2,7 @@ import Chat
 import Endpoints
 import Evaluation
 import Evidence
+import Inference
 import Statistics
 
 /// One run from its flags to its files: generate, judge, score.
@@ -58,12 +59,15 @@ struct Pipeline {
     private func generate(_ source: ModelSource, name: String?, role: ModelRole) async throws -> (ModelOutputs, String)
     {
         let store = try openStore()
-        let model = try openModel(source, role: role, store: store, spending: nil)
+        let opened = try OpenModel.open(source, role: role, options: options)
+        let model = recorded(opened, store: store)
+        let start = ContinuousClock.now
         let bar = ProgressBar("generate", total: selected.count, isEnabled: !options.noProgress)
         let (outputs, failures) = try await Stages.generateOutputs(
             selected, model: model, decoding: options.decoding.decoding(benchmark),
             maxTokens: options.decoding.maxTokens ?? benchmark.maxTokens, seed: options.decoding.seed,
             repetitionPenalty: options.decoding.repetitionPenalty, stop: Interruption.shared.stop, progress: bar.update)
+        if let local = opened as? LocalChatModel { report(local.engine.counts, since: start) }
         for (index, reason) in failures.sorted(by: { $0.key < $1.key }).prefix(3) {
             Console.note("Prompt \(index) has no output: \(reason.detail)")
         }
@@ -229,13 +233,21 @@ struct Pipeline {
         return try EvidenceStore(path: path)
     }
 
-    private func openModel(_ source: ModelSource, role: ModelRole, store: EvidenceStore, spending: Spending?) throws
-        -> any ChatModel
-    {
-        let model = try OpenModel.open(source, role: role, options: options)
+    /// The model, asked only what evidence does not answer.
+    private func recorded(_ model: any ChatModel, store: EvidenceStore) -> any ChatModel {
         if options.offline { return ReplayChatModel(name: model.name, fingerprint: model.fingerprint, store: store) }
         return RecordingChatModel(
-            model, store: store, spending: spending, isStopping: { Interruption.shared.stop.wasRaised })
+            model, store: store, spending: nil, isStopping: { Interruption.shared.stop.wasRaised })
+    }
+
+    /// How fast the engine was, where it had anything to do.
+    private func report(_ counts: Engine.Counts, since start: ContinuousClock.Instant) {
+        let seconds = (ContinuousClock.now - start) / .seconds(1)
+        guard counts.generatedTokens > 0, seconds > 0 else { return }
+        Console.note(
+            "\(counts.generatedTokens) tokens generated in \(rounded(seconds)) s, "
+                + "\(Int(Double(counts.generatedTokens) / seconds)) a second; \(counts.promptTokens) prompt tokens read."
+        )
     }
 
     private func openJudge(

@@ -88,8 +88,12 @@ struct GoldenModel {
     let engine: Engine
 
     /// The checkpoints whose values transformers itself is sure of.
-    static let folders = SharedData.fixtures("models").filter {
-        SharedData.exists("\($0)/expected.json") && !$0.hasSuffix("longrope")
+    static let folders = SharedData.fixtures("models").filter { folder in
+        guard SharedData.exists("\(folder)/expected.json"),
+            let config = try? SharedData.contents("\(folder)/config.json")
+        else { return false }
+        // With LongRoPE transformers answers by the longest row of a batch, and disagrees with itself.
+        return !String(decoding: config, as: UTF8.self).contains("longrope")
     }
 
     struct GreedyVariant {
