@@ -20,7 +20,8 @@ let package = Package(
         .executableTarget(
             name: "evalharness",
             dependencies: [
-                "Serving", "Inference", "Endpoints", "Evidence", "Reporting", "LanguageModel", "Evaluation", "Tokenization",
+                "Serving", "Inference", "Endpoints", "Evidence", "Reporting", "LanguageModel", "Evaluation",
+                "Tokenization",
                 "Statistics", "Chat",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),

@@ -14,7 +14,18 @@ import Testing
         checkpoint = try CheckpointFolder()
         try space.writeStudy(prompts: 40)
         try space.writeJudge(Workspace.labels)
-        _ = try space.writeProgram("[[A]]")
+        // A judge that waits while there is a file `hold`.
+        let judge = try space.folder.write(
+            """
+            #!/bin/sh
+            while IFS= read -r line; do
+                id=${line#*\\"id\\":}
+                id=${id%%[,\\}]*}
+                while [ -e '\(space.path("hold"))' ]; do sleep 0.02; done
+                printf '{"id":%s,"text":"[[A]]"}\\n' "$id"
+            done
+            """, "judge.sh")
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: judge)
     }
 
     private func run(_ results: String, _ extra: String...) -> [String] {
@@ -35,10 +46,14 @@ import Testing
         let expected = try space.files("whole/alpacaeval/tiny")
         #expect(expected["model_outputs.json"] != nil && expected["scores.json"] != nil)
 
+        // Held by the judge, the run cannot end before it is killed; most often it is killed while it generates.
+        let hold = try space.folder.write("", "hold")
         let killed = space.command(run("killed") + decoding + ["--concurrency", "2"])
         try killed.start()
         try await untilAnswered(12, store: "killed.sqlite")
         kill(killed.processID, SIGKILL)
+        // The judge outlives its parent while it waits, and has the parent's standard error.
+        try FileManager.default.removeItem(atPath: hold)
         #expect(await killed.finish().status != 0)
         let resumed = try await space.command(run("killed") + decoding + ["--threads", "2"]).run()
         #expect(resumed.status == 0, "\(resumed.errorText)")

@@ -2,6 +2,7 @@ import Chat
 import Foundation
 import Glibc
 import LoopbackServer
+import Synchronization
 import TestSupport
 import Testing
 
@@ -75,7 +76,9 @@ struct OfficialRunTests {
             try await space.run(
                 "dataset", "import", "alpacaeval", "--from", "\(SharedData.alpacaEval)/import", "--unverified"
             ).status == 0)
-        let server = JudgeServer(top: OfficialRunTests.top)
+        // While it holds, the judge leaves every call without an answer: the run cannot end before it is killed.
+        let isHolding = Mutex(false)
+        let server = JudgeServer(rude: { _, _, _ in isHolding.withLock { $0 } }, top: OfficialRunTests.top)
         func run(_ results: String, _ extra: String...) -> Command {
             space.command(
                 [
@@ -90,12 +93,17 @@ struct OfficialRunTests {
         let outputs = try #require(try space.json("whole/alpacaeval/tiny/model_outputs.json").array)
         #expect(outputs.count == 805)
 
+        isHolding.withLock { $0 = true }
         let killed = run("killed", "--concurrency", "3")
         try killed.start()
-        while try await space.run("evidence", "stats", "--evidence", "killed.sqlite").status != 0 { await Task.yield() }
-        try await Task.sleep(for: .milliseconds(300))
+        while true {
+            let stats = try await space.run("evidence", "stats", "--evidence", "killed.sqlite")
+            let numbers = stats.outputText.split { !$0.isNumber }.compactMap { Int($0) }
+            if stats.status == 0, numbers.contains(where: { (100...2_000).contains($0) }) { break }
+        }
         kill(killed.processID, SIGKILL)
         #expect(await killed.finish().status != 0, "it was to be killed before its end")
+        isHolding.withLock { $0 = false }
         let resumed = try await run("killed").run()
         #expect(resumed.status == 0, "\(resumed.errorText)")
         #expect(try space.files("killed/alpacaeval/tiny") == expected)

@@ -81,7 +81,10 @@ private func usage() -> (seconds: Double, megabytes: Int) {
     var usage = rusage()
     getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
     let seconds = Double(usage.ru_utime.tv_sec) + Double(usage.ru_utime.tv_usec) / 1e6
-    return (seconds, Int(usage.ru_maxrss) / 1024)
+    // Not `ru_maxrss`: it begins with what the starting process held.
+    let status = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+    let peak = status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }?.split(separator: " ").dropFirst().first
+    return (seconds, (peak.flatMap { Int($0) } ?? .max) / 1_024)
 }
 
 /// Makes safetensors files and breaks some of what they say.
