@@ -31,6 +31,9 @@ let package = Package(
         .target(
             name: "Inference", dependencies: ["LanguageModel", "Tokenization", "Chat", "Statistics"],
             swiftSettings: strict),
+        .target(
+            name: "Training", dependencies: ["LanguageModel", "Tokenization", "Chat", "Statistics", "CKernels"],
+            swiftSettings: strict),
         .target(name: "Serving", dependencies: ["Chat"], swiftSettings: strict),
         .target(name: "Endpoints", dependencies: ["Chat", "CCurl"], swiftSettings: strict),
         .target(
@@ -53,6 +56,9 @@ let package = Package(
         .testTarget(
             name: "InferenceTests", dependencies: ["Inference", "LanguageModel", "Chat", "Statistics", "TestSupport"],
             exclude: ["Fixtures"]),
+        .testTarget(
+            name: "TrainingTests",
+            dependencies: ["Training", "LanguageModel", "Tokenization", "Chat", "Statistics", "TestSupport"]),
         .testTarget(name: "EndpointsTests", dependencies: ["Endpoints", "Chat", "LoopbackServer"]),
         .testTarget(name: "ServingTests", dependencies: ["Serving", "Chat"]),
         .testTarget(name: "EvidenceTests", dependencies: ["Evidence", "Chat", "TestSupport"]),
@@ -67,6 +73,9 @@ let package = Package(
         .executableTarget(
             name: "GenerationBenchmark", dependencies: ["Inference", "LanguageModel"],
             path: "Tests/Performance/GenerationBenchmark"),
+        .executableTarget(
+            name: "TrainingBenchmark", dependencies: ["Training", "LanguageModel", "Chat"],
+            path: "Tests/Performance/TrainingBenchmark"),
         .target(name: "TileEmulation", dependencies: ["CKernels"], path: "Tests/TileEmulation"),
         .target(name: "LoopbackServer", path: "Tests/LoopbackServer"),
         .target(name: "TestSupport", path: "Tests/TestSupport"),

@@ -118,6 +118,35 @@ INLINE u32x16 narrow16(f32x16 x) {
     return ((is_nan & (bits | 0x400000)) | (rounded & ~is_nan)) & 0xffff0000u;
 }
 
+typedef uint32_t u32x4 __attribute__((vector_size(16)));
+
+INLINE void transpose4(u32x4 *x) {
+    const u32x4 a = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5), b = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
+    const u32x4 c = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5), d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
+    x[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+    x[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+    x[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+    x[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
+}
+
+// y (columns, y_stride) = x (rows, x_stride) transposed.
+INLINE void transpose_block(const float *x, long x_stride, long rows, long columns, float *y, long y_stride) {
+    long r = 0;
+    for (; r + 4 <= rows; r += 4) {
+        long c = 0;
+        for (; c + 4 <= columns; c += 4) {
+            u32x4 block[4];
+            for (int i = 0; i < 4; i++) memcpy(&block[i], x + (r + i) * x_stride + c, sizeof block[i]);
+            transpose4(block);
+            for (int i = 0; i < 4; i++) memcpy(y + (c + i) * y_stride + r, &block[i], sizeof block[i]);
+        }
+        for (; c < columns; c++)
+            for (int i = 0; i < 4; i++) y[c * y_stride + r + i] = x[(r + i) * x_stride + c];
+    }
+    for (; r < rows; r++)
+        for (long c = 0; c < columns; c++) y[c * y_stride + r] = x[r * x_stride + c];
+}
+
 // MARK: Quantisation to -127...127
 
 struct quantum {

@@ -53,17 +53,7 @@ struct stored {
 
 #define TILE_INNER 64
 
-typedef uint32_t u32x4 __attribute__((vector_size(16)));
 typedef uint16_t u16x4 __attribute__((vector_size(8)));
-
-INLINE void transpose4(u32x4 *x) {
-    const u32x4 a = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5), b = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
-    const u32x4 c = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5), d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
-    x[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
-    x[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
-    x[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
-    x[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
-}
 
 // Four floats' bits. A half is a float's bits, shifted, times 2^112, which is exact for its denormals too.
 INLINE u32x4 load4(const char *p, const enum kernels_type type) {
@@ -251,4 +241,23 @@ void kernels_store_bf16(
     for (long i = 0; i < head_size; i++) key_page[i / 2 * 32 + slot * 2 + i % 2] = narrow_bf16(key[i]);
     for (long i = 0; i < head_size; i++)
         value_page[i / 16 * 256 + slot / 2 * 32 + i % 16 * 2 + slot % 2] = narrow_bf16(value[i]);
+}
+
+void kernels_transpose(const float *x, long x_stride, long rows, long columns, float *y, long y_stride) {
+    // Squares that the nearest cache holds twice.
+    for (long r = 0; r < rows; r += 64)
+        for (long c = 0; c < columns; c += 32)
+            transpose_block(
+                x + r * x_stride + c, x_stride, rows - r < 64 ? rows - r : 64, columns - c < 32 ? columns - c : 32,
+                y + c * y_stride + r, y_stride);
+    if (rows % 2 != 0)
+        for (long c = 0; c < columns; c++) y[c * y_stride + rows] = 0;
+}
+
+// Queries of a block; see training_kernels.h.
+#define QUERIES 48
+
+long kernels_head_attention_scratch(long keys, long head_size) {
+    const long width = (keys + 15) / 16 * 16, columns = (head_size + 15) / 16 * 16;
+    return 5 * width * columns + 4 * QUERIES * width + 2 * QUERIES * columns;
 }

@@ -184,10 +184,172 @@ static float log_sum_exp(const float *x, long count) {
     return greatest + logf(sum);
 }
 
+// MARK: Training
+
+static long row_of_key(const struct head_attention *x, long key) {
+    return key < x->context ? x->context_row + key : x->own_row + key - x->context;
+}
+
+static long first_key(const struct head_attention *x, long query) {
+    const long first = x->context + query - x->window + 1;
+    return x->window > 0 && first > 0 ? first : 0;
+}
+
+// The scaled and capped product of a query with a key.
+static float product_of(const struct head_attention *x, long query, long key) {
+    const float *q = x->q + (x->own_row + query) * x->stride, *k = x->k + row_of_key(x, key) * x->stride;
+    float sum = 0;
+    for (long i = 0; i < x->head_size; i++) sum += q[i] * k[i];
+    sum *= x->scale;
+    return x->softcap > 0 ? x->softcap * tanhf(sum / x->softcap) : sum;
+}
+
+static void attend_head(const struct head_attention *x) {
+    for (long query = 0; query < x->count; query++) {
+        const long row = x->own_row + query, last = x->context + query, first = first_key(x, query);
+        float *out = x->out + row * x->out_stride, greatest = -INFINITY, total = 0;
+        for (long key = first; key <= last; key++) greatest = fmaxf(greatest, product_of(x, query, key));
+        memset(out, 0, (size_t)x->head_size * sizeof *out);
+        for (long key = first; key <= last; key++) {
+            const float weight = expf(product_of(x, query, key) - greatest);
+            const float *v = x->v + row_of_key(x, key) * x->stride;
+            total += weight;
+            for (long i = 0; i < x->head_size; i++) out[i] += weight * v[i];
+        }
+        for (long i = 0; i < x->head_size; i++) out[i] /= total;
+        x->log_sums[row * x->log_sums_stride] = greatest + logf(total);
+    }
+}
+
+static void attend_head_backward(const struct head_attention *x) {
+    const long d = x->head_size;
+    for (long query = 0; query < x->count; query++) {
+        const long row = x->own_row + query;
+        const float *out = x->out + row * x->out_stride, *d_out = x->d_out + row * x->out_stride;
+        const float *q = x->q + row * x->stride;
+        float *dq = x->dq + row * x->d_stride, mean = 0;
+        memset(dq, 0, (size_t)d * sizeof *dq);
+        for (long i = 0; i < d; i++) mean += out[i] * d_out[i];
+        for (long key = first_key(x, query); key <= x->context + query; key++) {
+            const long other = row_of_key(x, key);
+            const float *k = x->k + other * x->stride, *v = x->v + other * x->stride;
+            float *dk = x->dk + other * x->d_stride, *dv = x->dv + other * x->d_stride;
+            const float product = product_of(x, query, key);
+            const float weight = expf(product - x->log_sums[row * x->log_sums_stride]);
+            float gradient = 0;
+            for (long i = 0; i < d; i++) gradient += d_out[i] * v[i];
+            gradient = weight * (gradient - mean) * x->scale;
+            if (x->softcap > 0) gradient *= 1 - product / x->softcap * (product / x->softcap);
+            for (long i = 0; i < d; i++) {
+                dq[i] += gradient * k[i];
+                dk[i] += gradient * q[i];
+                dv[i] += weight * d_out[i];
+            }
+        }
+    }
+}
+
+static void rms_norm_backward(
+    const float *x, const float *weight, float offset, float epsilon, const float *dy, float *dx, float *dweight,
+    long count)
+{
+    float squares = 0, dot = 0;
+    for (long i = 0; i < count; i++) {
+        squares += x[i] * x[i];
+        dot += dy[i] * (offset + weight[i]) * x[i];
+    }
+    const float r = 1 / sqrtf(squares / (float)count + epsilon);
+    for (long i = 0; i < count; i++) {
+        dx[i] += r * (dy[i] * (offset + weight[i]) - x[i] * (r * r * dot / (float)count));
+        dweight[i] += dy[i] * x[i] * r;
+    }
+}
+
+static void layer_norm_backward(
+    const float *x, const float *weight, float epsilon, const float *dy, float *dx, float *dweight, float *dbias,
+    long count)
+{
+    float sum = 0, squares = 0, total = 0, dot = 0;
+    for (long i = 0; i < count; i++) sum += x[i];
+    const float mean = sum / (float)count;
+    for (long i = 0; i < count; i++) {
+        squares += (x[i] - mean) * (x[i] - mean);
+        total += dy[i] * weight[i];
+        dot += dy[i] * weight[i] * (x[i] - mean);
+    }
+    const float r = 1 / sqrtf(squares / (float)count + epsilon);
+    for (long i = 0; i < count; i++) {
+        const float centred = x[i] - mean;
+        dx[i] += r * (dy[i] * weight[i] - total / (float)count - centred * (r * r * dot / (float)count));
+        dweight[i] += dy[i] * centred * r;
+        dbias[i] += dy[i];
+    }
+}
+
+static float silu(float x) { return x / (1 + expf(-x)); }
+
+static float silu_slope(float x) {
+    const float s = 1 / (1 + expf(-x));
+    return s * (1 + x * (1 - s));
+}
+
+static float gelu_slope(float x) {
+    const float t = tanhf(0.797884561f * (x + 0.044715f * x * x * x));
+    return 0.5f * (1 + t + x * (1 - t * t) * 0.797884561f * (1 + 3 * 0.044715f * x * x));
+}
+
+static void silu_gate_backward(float *gate, float *up, const float *dy, long count) {
+    for (long i = 0; i < count; i++) {
+        const float g = gate[i];
+        gate[i] = dy[i] * up[i] * silu_slope(g);
+        up[i] = dy[i] * silu(g);
+    }
+}
+
+static void gelu_gate_backward(float *gate, float *up, const float *dy, long count) {
+    for (long i = 0; i < count; i++) {
+        const float g = gate[i];
+        gate[i] = dy[i] * up[i] * gelu_slope(g);
+        up[i] = dy[i] * gelu_tanh(g);
+    }
+}
+
+static void gelu_backward(const float *x, float *dy, long count) {
+    for (long i = 0; i < count; i++) dy[i] *= gelu_slope(x[i]);
+}
+
+static void softmax_backward(float *x, float log_sum, float factor, float cap, long count) {
+    for (long i = 0; i < count; i++) {
+        const float slope = cap > 0 ? 1 - x[i] / cap * (x[i] / cap) : 1;
+        x[i] = factor * expf(x[i] - log_sum) * slope;
+    }
+}
+
+static double sum_squares(const float *x, long count) {
+    double sum = 0;
+    for (long i = 0; i < count; i++) sum += (double)x[i] * (double)x[i];
+    return sum;
+}
+
+static void adamw(const struct adamw *a, const float *gradient, float *m, float *v, float *weights, long count) {
+    for (long i = 0; i < count; i++) {
+        const float g = gradient[i] * a->gradient_scale;
+        weights[i] *= 1 - a->learning_rate * a->weight_decay;
+        m[i] += (g - m[i]) * (1 - a->beta1);
+        v[i] = v[i] * a->beta2 + g * g * (1 - a->beta2);
+        const float denominator = sqrtf(v[i]) / sqrtf(a->correction2) + a->epsilon;
+        weights[i] -= a->learning_rate / a->correction1 * (m[i] / denominator);
+    }
+}
+
 const struct kernels kernels_plain = {
     .name = "plain", .matmul_f32 = matmul_f32, .matmul_bf16 = matmul_bf16, .matmul_int8 = matmul_int8,
     .prepare_int8 = prepare_int8, .prepared_int8_bytes = prepared_int8_bytes, .matmul_w8a8 = matmul_w8a8,
     .attention_f32 = attention_f32, .attention_bf16 = attention_bf16, .rms_norm = rms_norm, .layer_norm = layer_norm,
     .rotate = rotate, .silu_gate = silu_gate, .gelu_gate = gelu_gate, .gelu = gelu, .softcap = softcap, .add = add,
-    .scale = scale, .log_sum_exp = log_sum_exp,
+    .scale = scale, .log_sum_exp = log_sum_exp, .attend_head = attend_head,
+    .attend_head_backward = attend_head_backward, .rms_norm_backward = rms_norm_backward,
+    .layer_norm_backward = layer_norm_backward, .silu_gate_backward = silu_gate_backward,
+    .gelu_gate_backward = gelu_gate_backward, .gelu_backward = gelu_backward, .softmax_backward = softmax_backward,
+    .sum_squares = sum_squares, .adamw = adamw,
 };

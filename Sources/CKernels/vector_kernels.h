@@ -395,6 +395,8 @@ static float VARIANT(log_sum_exp)(const float *x, long count) {
     return most + __builtin_logf(sum_lanes(sum));
 }
 
+#include "training_kernels.h"
+
 // A variant's table; what differs between variants of one width is given.
 #define VECTOR_KERNELS(NAME, ...)                                                                                      \
     {                                                                                                                  \
@@ -403,5 +405,10 @@ static float VARIANT(log_sum_exp)(const float *x, long count) {
         .rms_norm = VARIANT(rms_norm), .layer_norm = VARIANT(layer_norm), .rotate = VARIANT(rotate),                   \
         .silu_gate = VARIANT(silu_gate), .gelu_gate = VARIANT(gelu_gate), .gelu = VARIANT(gelu),                       \
         .softcap = VARIANT(softcap), .add = VARIANT(add), .scale = VARIANT(scale),                                     \
-        .log_sum_exp = VARIANT(log_sum_exp), __VA_ARGS__                                                               \
+        .log_sum_exp = VARIANT(log_sum_exp), .attend_head = VARIANT(attend_head),                                      \
+        .attend_head_backward = VARIANT(attend_head_backward), .rms_norm_backward = VARIANT(rms_norm_backward),        \
+        .layer_norm_backward = VARIANT(layer_norm_backward), .silu_gate_backward = VARIANT(silu_gate_backward),        \
+        .gelu_gate_backward = VARIANT(gelu_gate_backward), .gelu_backward = VARIANT(gelu_backward),                    \
+        .softmax_backward = VARIANT(softmax_backward), .sum_squares = VARIANT(sum_squares), .adamw = VARIANT(adamw),   \
+        __VA_ARGS__                                                                                                    \
     }

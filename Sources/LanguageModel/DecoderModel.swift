@@ -20,7 +20,7 @@ package final class DecoderModel: @unchecked Sendable {
         self.kernels = kernels
         functions = kernels.functions
         switch configuration.positions {
-        case .rotary(let rotaries): rotaryTables = rotaries.map(RotaryTable.init)
+        case .rotary(let rotaries): rotaryTables = rotaries.map { RotaryTable($0) }
         case .learned: rotaryTables = []
         }
     }
@@ -285,35 +285,5 @@ private struct Workspace {
     mutating func growLogits(rows: Int, width: Int, stride: Int) {
         if states.count < rows * width { states = FloatBuffer(count: rows * width) }
         if logits.count < rows * stride { logits = FloatBuffer(count: rows * stride) }
-    }
-}
-
-/// Cosines and sines of every position up to the furthest seen.
-private struct RotaryTable {
-    let rotary: ModelConfiguration.Rotary
-    private var values = FloatBuffer(count: 0)
-    private var positions = 0
-
-    init(_ rotary: ModelConfiguration.Rotary) { self.rotary = rotary }
-
-    var half: Int { rotary.inverseFrequencies.count }
-
-    mutating func grow(to count: Int) {
-        guard count > positions else { return }
-        positions = max(256, count, 2 * positions)
-        values = FloatBuffer(count: positions * 2 * half)
-        for position in 0..<positions {
-            let cosine = values.pointer + position * 2 * half
-            for (i, frequency) in rotary.inverseFrequencies.enumerated() {
-                let angle = Float(position) * frequency
-                cosine[i] = cosf(angle) * rotary.attentionFactor
-                cosine[half + i] = sinf(angle) * rotary.attentionFactor
-            }
-        }
-    }
-
-    func angles(_ position: Int) -> (cosine: UnsafePointer<Float>, sine: UnsafePointer<Float>) {
-        let cosine = UnsafePointer(values.pointer + position * 2 * half)
-        return (cosine, cosine + half)
     }
 }

@@ -19,9 +19,9 @@ package final class FloatBuffer: @unchecked Sendable {
     deinit { free(pointer) }
 }
 
-/// A weight matrix in the kernels' own layout, made once.
+/// A matrix in the kernels' own layout: made once, or again and again in the same memory.
 package final class PackedMatrix: @unchecked Sendable {
-    // Written only while it is packed, before it is shared.
+    // Written only while it is packed, when nobody else has it.
     package enum Format: String, Hashable, Sendable, CaseIterable {
         case f32, bf16
         /// Weights of 8 bits with a scale a column; activations stay floats.
@@ -34,13 +34,13 @@ package final class PackedMatrix: @unchecked Sendable {
 
     package let format: Format
     /// Columns of all parts, each part filled up to whole panels.
-    package let columns: Int
-    package let inner: Int
-    package let panelBytes: Int
+    package private(set) var columns = 0
+    package private(set) var inner = 0
+    package private(set) var panelBytes = 0
     /// (columns), of 8-bit weights only.
-    package let scale: FloatBuffer?
-    private let memory: UnsafeMutableRawPointer
-    private let mappedBytes: Int
+    package private(set) var scale: FloatBuffer?
+    private var memory: UnsafeMutableRawPointer
+    private var mappedBytes = 0
 
     package var panels: Int { columns / 16 }
     /// The inner size filled up to whole groups of four, as 8-bit weights are packed.
@@ -68,9 +68,20 @@ package final class PackedMatrix: @unchecked Sendable {
     }
 
     /// Packs `parts` side by side, on all threads of `pool`.
-    package init(format: Format, inner: Int, parts: [Part], pool: ThreadPool) {
-        precondition(inner % 2 == 0, "an inner size of \(inner) is not even")
+    package convenience init(format: Format, inner: Int, parts: [Part], pool: ThreadPool) {
+        self.init(format: format)
+        pack(inner: inner, parts: parts, pool: pool)
+    }
+
+    /// An empty matrix, to be packed.
+    package init(format: Format) {
         self.format = format
+        memory = UnsafeMutableRawPointer(bitPattern: 64)!
+    }
+
+    /// Packs `parts` side by side, on all threads of `pool`, over what was there before.
+    package func pack(inner: Int, parts: [Part], pool: ThreadPool) {
+        precondition(inner % 2 == 0, "an inner size of \(inner) is not even")
         self.inner = inner
         columns = parts.reduce(0) { $0 + PackedMatrix.padded($1.columns) }
         switch format {
@@ -78,14 +89,8 @@ package final class PackedMatrix: @unchecked Sendable {
         case .bf16: panelBytes = 32 * inner
         case .int8, .w8a8: panelBytes = 16 * ((inner + 3) / 4 * 4)
         }
-        scale = format.isQuantized ? FloatBuffer(count: columns) : nil
-        // Mapped memory is zero, and its pages come to be on the threads that write them.
-        let bytes = max(4_096, columns / 16 * panelBytes)
-        let address = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        precondition(address != MAP_FAILED, "\(bytes) bytes of memory are not to be had")
-        memory = address!
-        madvise(memory, bytes, MADV_HUGEPAGE)
-        mappedBytes = bytes
+        if format.isQuantized { scale = FloatBuffer(count: columns) }
+        grow(to: max(4_096, columns / 16 * panelBytes))
         var first = 0
         for part in parts {
             let panels = PackedMatrix.padded(part.columns) / 16
@@ -94,7 +99,18 @@ package final class PackedMatrix: @unchecked Sendable {
         }
     }
 
-    deinit { munmap(memory, mappedBytes) }
+    private func grow(to bytes: Int) {
+        if bytes <= mappedBytes { return }
+        if mappedBytes > 0 { munmap(memory, mappedBytes) }
+        // Mapped memory is zero, and its pages come to be on the threads that write them.
+        let address = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        precondition(address != MAP_FAILED, "\(bytes) bytes of memory are not to be had")
+        memory = address!
+        madvise(memory, bytes, MADV_HUGEPAGE)
+        mappedBytes = bytes
+    }
+
+    deinit { if mappedBytes > 0 { munmap(memory, mappedBytes) } }
 
     package static func padded(_ columns: Int) -> Int { (columns + 15) / 16 * 16 }
 

@@ -1,3 +1,4 @@
+internal import CKernels
 internal import Chat
 internal import Glibc
 
@@ -108,6 +109,13 @@ package struct StoredTensor: Sendable {
     package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: file.bytes[range]) }
 
     package var elementCount: Int { shape.reduce(1, *) }
+
+    /// Some elements, counted in row-major order, as floats.
+    ///
+    /// - Precondition: `dataType.isWeight`, as `Checkpoint.tensor` makes sure of.
+    package func widen(first: Int, count: Int, into values: UnsafeMutablePointer<Float>) {
+        kernels_widen(address(element: first), kernelType, values, count)
+    }
 }
 
 extension SafetensorsFile {

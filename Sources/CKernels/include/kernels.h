@@ -56,6 +56,31 @@ struct attention {
     float scale, softcap;   // softcap 0 is none
 };
 
+// Training: the attention of one query head over one segment of a tree of tokens. Key i lies in row context_row + i where
+// i < context (the segment that this one continues), else in row own_row + i - context; query j is key context + j.
+struct head_attention {
+    const float *q, *k, *v; // row r of this head at r * stride
+    long stride;            // floats
+    long context_row, context, own_row, count;
+    long head_size, window; // window 0 is all
+    float scale, softcap;   // softcap 0 is none
+    float *out;             // row r at r * out_stride
+    long out_stride;
+    float *log_sums;        // of row r at r * log_sums_stride: ln(sum(exp(product)))
+    long log_sums_stride;
+    // The backward pass alone: `out` and `log_sums` are read; dq is written, dk and dv are added to, rows as k's.
+    const float *d_out;     // row r at r * out_stride
+    float *dq, *dk, *dv;    // row r at r * d_stride
+    long d_stride;
+    float *scratch;         // kernels_head_attention_scratch floats, at a multiple of 64 bytes
+};
+
+struct adamw {
+    float learning_rate, beta1, beta2, epsilon, weight_decay;
+    float correction1, correction2; // 1 - beta^step
+    float gradient_scale;           // what the gradient is multiplied by before anything else
+};
+
 // One variant of every kernel.
 struct kernels {
     const char *name;
@@ -95,7 +120,35 @@ struct kernels {
     void (*scale)(float *x, float factor, long count);
     // ln(sum(exp(x)))
     float (*log_sum_exp)(const float *x, long count);
+
+    // Backward: d... of an input or a weight is added to, unless it says otherwise.
+    void (*attend_head)(const struct head_attention *);
+    void (*attend_head_backward)(const struct head_attention *);
+    void (*rms_norm_backward)(
+        const float *x, const float *weight, float offset, float epsilon, const float *dy, float *dx, float *dweight,
+        long count);
+    void (*layer_norm_backward)(
+        const float *x, const float *weight, float epsilon, const float *dy, float *dx, float *dweight, float *dbias,
+        long count);
+    // Overwrites gate and up with their gradients.
+    void (*silu_gate_backward)(float *gate, float *up, const float *dy, long count);
+    void (*gelu_gate_backward)(float *gate, float *up, const float *dy, long count);
+    // dy = dy * gelu'(x)
+    void (*gelu_backward)(const float *x, float *dy, long count);
+    // x = factor * exp(x - log_sum), and where cap > 0 times 1 - (x / cap)^2: the gradient of the softmax with respect
+    // to logits before the cap, but for the target's own part.
+    void (*softmax_backward)(float *x, float log_sum, float factor, float cap, long count);
+    // sum(x^2), in blocks of 4096 that are summed in double.
+    double (*sum_squares)(const float *x, long count);
+    // The update of Loshchilov and Hutter, in the order of torch.optim.AdamW.
+    void (*adamw)(const struct adamw *, const float *gradient, float *m, float *v, float *weights, long count);
 };
+
+// Floats of scratch for attend_head and attend_head_backward over so many keys.
+long kernels_head_attention_scratch(long keys, long head_size);
+
+// y (columns, y_stride) = x (rows, x_stride) transposed; y's columns from `rows` up to the next even number are zero.
+void kernels_transpose(const float *x, long x_stride, long rows, long columns, float *y, long y_stride);
 
 // The variants that this CPU has, best first; the last one is plain C.
 long kernels_available(const struct kernels **variants, long capacity);

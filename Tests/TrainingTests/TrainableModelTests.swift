@@ -1,0 +1,178 @@
+import Chat
+import Foundation
+import LanguageModel
+import TestSupport
+import Testing
+import Training
+
+/// The training pass of every family, over the golden checkpoints and one of our own.
+@Suite struct TrainableModelTests {
+    /// The checkpoints whose values transformers itself is sure of: with LongRoPE it answers by the longest row of a
+    /// batch, and disagrees with itself.
+    static let folders = SharedData.fixtures("models").filter { folder in
+        guard SharedData.exists("\(folder)/expected.json"),
+            let config = try? SharedData.contents("\(folder)/config.json")
+        else { return false }
+        return !String(decoding: config, as: UTF8.self).contains("longrope")
+    }
+
+    @Test(.enabled(if: !folders.isEmpty, "needs the golden checkpoints"), arguments: folders)
+    func `Log-probabilities are transformers'`(_ folder: String) throws {
+        let model = try TestModel(folder).model
+        let expected = try JSONValue(parsing: Array(SharedData.contents("\(folder)/expected.json")))
+        for forward in expected["forward"]?.array ?? [] {
+            let ids = try #require(forward["input_ids"]?.array).map { Int32($0.integer!) }
+            let logProbs = (forward["token_logprobs"]?.array ?? []).map { $0.number! }
+            for start in stride(from: 1, to: ids.count, by: max(1, ids.count / 5)) {
+                var pass = TrainingPass()
+                let row = TokenizedRow(ids: ids, targets: [start..<ids.count])
+                pass.append(TokenizedPair(chosen: row, rejected: nil))
+                let sum = try #require(model.logProbs(pass)[0].chosen)
+                #expect(sum.count == ids.count - start)
+                let wanted = logProbs.suffix(ids.count - start).reduce(0, +)
+                #expect(abs(sum.sum - wanted) < 1e-4 * Double(sum.count), "from \(start) of \(ids.count)")
+            }
+        }
+    }
+
+    /// Along each tensor's gradient the loss rises by the gradient's length.
+    @Test(arguments: folders + [""])
+    func `Gradients are the slope of the loss`(_ folder: String) throws {
+        let own = try CheckpointFolder()
+        let test = try TestModel(folder.isEmpty ? own.path : folder)
+        let passes = test.passes(seed: 5, withPrompts: true)
+        let coefficients = [PairGradient(chosen: 0.3, rejected: -0.2, chosenPrompt: 0.1), PairGradient(chosen: -0.4)]
+        func loss() -> Double {
+            zip(passes, coefficients).reduce(0) { sum, next in
+                let row = test.model.logProbs(next.0)[0]
+                let parts = [row.chosen?.sum, row.rejected?.sum, row.chosen?.prompt?.sum].map { $0 ?? 0 }
+                return sum + parts[0] * next.1.chosen + parts[1] * next.1.rejected + parts[2] * next.1.chosenPrompt
+            }
+        }
+        for (pass, coefficient) in zip(passes, coefficients) {
+            _ = test.model.forward(pass)
+            test.model.backward(pass, [coefficient])
+        }
+        let store = test.model.weights
+        for (index, parameter) in store.parameters.enumerated() {
+            let gradient = UnsafeBufferPointer(start: store.gradient(index)!, count: parameter.floatCount)
+            let length = gradient.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+            if length < 1e-3 { continue }
+            let step = min(0.03 / length, 0.01)
+            let values = store.value(index)
+            let before = Array(UnsafeBufferPointer(start: values, count: parameter.floatCount))
+            var losses: [Double] = []
+            for sign in [1.0, -1.0] {
+                for place in before.indices {
+                    values[place] = before[place] + Float(sign * step * Double(gradient[place]) / length)
+                }
+                losses.append(loss())
+            }
+            for place in before.indices { values[place] = before[place] }
+            let slope = (losses[0] - losses[1]) / (2 * step)
+            #expect(abs(slope - length) < 0.02 * length + 2e-3, "\(parameter.name): \(slope), not \(length)")
+        }
+    }
+
+    @Test(arguments: folders + [""])
+    func `Recomputation and threads change no bit of a gradient`(_ folder: String) throws {
+        let own = try CheckpointFolder()
+        let path = folder.isEmpty ? own.path : folder
+        var all: [[[UInt32]]] = []
+        for (threads, recomputes) in [(1, false), (2, true), (3, false)] {
+            let test = try TestModel(path, threads: threads, recomputes: recomputes)
+            var pass = TrainingPass()
+            for pair in test.pairs(seed: 9, count: 3) { pass.append(pair) }
+            let sums = test.model.forward(pass)
+            test.model.backward(pass, sums.map { _ in PairGradient(chosen: 0.5, rejected: -0.25) })
+            let store = test.model.weights
+            all.append(
+                store.parameters.indices.map { index in
+                    UnsafeBufferPointer(start: store.gradient(index)!, count: store.parameters[index].floatCount).map {
+                        $0.bitPattern
+                    }
+                })
+        }
+        #expect(all[0] == all[1])
+        #expect(all[0] == all[2])
+    }
+
+    @Test(arguments: folders + [""])
+    func `A pair's rows have the log-probabilities that they have alone`(_ folder: String) throws {
+        let own = try CheckpointFolder()
+        let test = try TestModel(folder.isEmpty ? own.path : folder)
+        let pairs = test.pairs(seed: 2, count: 2)
+        var together = TrainingPass()
+        for pair in pairs { together.append(pair) }
+        let found = test.model.logProbs(together)
+        for (pair, sums) in zip(pairs, found) {
+            for (row, sum) in [(pair.chosen, sums.chosen), (pair.rejected, sums.rejected)] {
+                var alone = TrainingPass()
+                alone.append(TokenizedPair(chosen: row, rejected: nil))
+                let expected = try #require(test.model.logProbs(alone)[0].chosen)
+                #expect(abs(expected.sum - sum!.sum) < 2e-5 * Double(expected.count))
+                #expect(expected.count == sum!.count)
+            }
+        }
+    }
+
+    @Test func `Vector kernels train as plain C does`() throws {
+        let own = try CheckpointFolder()
+        var norms: [Double] = []
+        for variant in Kernels.availableNames {
+            let test = try TestModel(own.path, variant: variant)
+            let pass = test.passes(seed: 1, withPrompts: false)[0]
+            _ = test.model.forward(pass)
+            test.model.backward(pass, [PairGradient(chosen: 0.5, rejected: -0.25)])
+            norms.append(test.model.weights.gradientNorm(test.kernels))
+        }
+        for norm in norms { #expect(abs(norm - norms.last!) < 1e-5 * norm) }
+    }
+}
+
+/// A checkpoint to train, and random examples for it.
+struct TestModel {
+    let model: TrainableModel
+    let kernels: Kernels
+
+    init(
+        _ folder: String, threads: Int = 2, variant: String? = nil, recomputes: Bool = false,
+        format: PackedMatrix.Format = .f32
+    ) throws {
+        let checkpoint = try Checkpoint(folder: folder)
+        kernels = try #require(Kernels(variant: variant, pool: ThreadPool(threadCount: threads)))
+        model = TrainableModel(
+            configuration: checkpoint.configuration, weights: try ParameterStore(checkpoint, isTrained: true),
+            adapters: nil, kernels: kernels, format: format, recomputesActivations: recomputes)
+    }
+
+    /// Pairs with a common prompt of some 5 tokens, and responses of 3 to 60.
+    func pairs(seed: UInt64, count: Int) -> [TokenizedPair] {
+        var state = seed
+        func random(_ bound: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % bound
+        }
+        func tokens(_ count: Int) -> [Int32] {
+            (0..<count).map { _ in Int32(random(model.configuration.vocabularySize)) }
+        }
+        return (0..<count).map { _ in
+            let prompt = tokens(3 + random(5))
+            func row() -> TokenizedRow {
+                let ids = prompt + tokens(3 + random(58))
+                return TokenizedRow(ids: ids, targets: [prompt.count..<ids.count])
+            }
+            return TokenizedPair(chosen: row(), rejected: row())
+        }
+    }
+
+    /// One pair, and one row alone.
+    func passes(seed: UInt64, withPrompts: Bool) -> [TrainingPass] {
+        let pairs = pairs(seed: seed, count: 2)
+        var first = TrainingPass(withPrompts: withPrompts)
+        first.append(pairs[0])
+        var second = TrainingPass()
+        second.append(TokenizedPair(chosen: pairs[1].chosen, rejected: nil))
+        return [first, second]
+    }
+}
