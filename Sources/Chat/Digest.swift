@@ -47,6 +47,11 @@ package final class RunningDigest {
         precondition(EVP_DigestUpdate(context, bytes, bytes.count) == 1, "libcrypto refused \(bytes.count) bytes")
     }
 
+    package func update(_ bytes: UnsafeRawBufferPointer) {
+        precondition(
+            EVP_DigestUpdate(context, bytes.baseAddress, bytes.count) == 1, "libcrypto refused \(bytes.count) bytes")
+    }
+
     /// 64 hexadecimal digits; nothing may be fed afterwards.
     package func finish() -> String {
         var output = [UInt8](repeating: 0, count: 32)

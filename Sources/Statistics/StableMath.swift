@@ -3,26 +3,26 @@
 #endif
 
 /// 1 / (1 + e^−x), without overflow at either end.
-func sigmoid(_ x: Double) -> Double {
+package func sigmoid(_ x: Double) -> Double {
     if x >= 0 { return 1 / (1 + exp(-x)) }
     let e = exp(x)
     return e / (1 + e)
 }
 
 /// nil for no values.
-func mean(_ values: [Double]) -> Double? {
+package func mean(_ values: [Double]) -> Double? {
     values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
 }
 
 /// The deviation with n − 1 in the denominator; nil below two values.
-func sampleStandardDeviation(_ values: [Double]) -> Double? {
+package func sampleStandardDeviation(_ values: [Double]) -> Double? {
     guard values.count > 1, let center = mean(values) else { return nil }
     let squares = values.reduce(0) { $0 + ($1 - center) * ($1 - center) }
     return (squares / Double(values.count - 1)).squareRoot()
 }
 
 /// The value below which `fraction` of ascending values lie, interpolated between neighbours.
-func quantile(_ fraction: Double, ofSorted values: [Double]) -> Double {
+package func quantile(_ fraction: Double, ofSorted values: [Double]) -> Double {
     precondition(!values.isEmpty && 0 <= fraction && fraction <= 1, "\(fraction) quantile of \(values.count) values")
     let position = fraction * Double(values.count - 1)
     let below = Int(position)

@@ -1,0 +1,230 @@
+internal import Glibc
+internal import LanguageModel
+
+/// One example to train on, with what the frozen reference model says of it.
+package struct TrainingExample: Hashable, Sendable {
+    package var pair: TokenizedPair
+    /// Σ log π₀ of the rows, in nats.
+    package var reference: Reference?
+    /// The prompt joined to another example's response (KTO), and that row's Σ log π₀.
+    package var mismatched: TokenizedRow?
+    package var mismatchedReference: Double?
+    /// Where the example comes from, for sentences.
+    package var source: String
+
+    package struct Reference: Hashable, Sendable {
+        package var chosen: Double?
+        package var rejected: Double?
+
+        package init(chosen: Double?, rejected: Double?) {
+            self.chosen = chosen
+            self.rejected = rejected
+        }
+    }
+
+    package init(_ pair: TokenizedPair, source: String) {
+        self.pair = pair
+        self.source = source
+    }
+}
+
+extension BatchSize {
+    package init(_ examples: some Sequence<TokenizedPair>) {
+        self.init(examples: 0, chosenTargets: 0, chosenTokens: 0)
+        for example in examples {
+            self.examples += 1
+            guard let chosen = example.chosen else { continue }
+            chosenTargets += chosen.targetCount
+            chosenTokens += chosen.ids.count - 1
+        }
+    }
+}
+
+/// What is logged of a micro-batch, by the names that TRL gives it; means, or nil where there is nothing to average.
+package struct BatchMetrics: Codable, Hashable, Sendable {
+    package var loss = 0.0
+    package var chosenReward: Double?
+    package var rejectedReward: Double?
+    /// The fraction of pairs whose chosen reward is the higher one.
+    package var accuracy: Double?
+    package var margin: Double?
+    package var chosenLogProb: Double?
+    package var rejectedLogProb: Double?
+    package var negativeLogLikelihood: Double?
+    package var klDivergence: Double?
+
+    /// The mean of each over several micro-batches, as transformers' trainer logs them.
+    package static func mean(_ all: [BatchMetrics]) -> BatchMetrics {
+        func mean(_ field: (BatchMetrics) -> Double?) -> Double? {
+            let values = all.compactMap(field)
+            return values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
+        }
+        var result = BatchMetrics()
+        result.loss = mean { $0.loss } ?? 0
+        result.chosenReward = mean { $0.chosenReward }
+        result.rejectedReward = mean { $0.rejectedReward }
+        result.accuracy = mean { $0.accuracy }
+        result.margin = mean { $0.margin }
+        result.chosenLogProb = mean { $0.chosenLogProb }
+        result.rejectedLogProb = mean { $0.rejectedLogProb }
+        result.negativeLogLikelihood = mean { $0.negativeLogLikelihood }
+        result.klDivergence = mean { $0.klDivergence }
+        return result
+    }
+
+    /// (`rewards/chosen`, …), in the order of a log.
+    package var named: [(name: String, value: Double)] {
+        let values: [(String, Double?)] = [
+            ("loss", loss), ("rewards/chosen", chosenReward), ("rewards/rejected", rejectedReward),
+            ("rewards/accuracies", accuracy), ("rewards/margins", margin), ("logps/chosen", chosenLogProb),
+            ("logps/rejected", rejectedLogProb), ("nll_loss", negativeLogLikelihood), ("kl", klDivergence),
+        ]
+        return values.compactMap { name, value in value.map { (name, $0) } }
+    }
+}
+
+/// The objective over a micro-batch: its loss and metrics, and its gradients added to the model's.
+package struct BatchGradients {
+    package let model: TrainableModel
+    package let objective: Objective
+    /// Rows of a pass: what of a micro-batch is in memory at once.
+    package let rowsPerPass: Int
+
+    package init(model: TrainableModel, objective: Objective, rowsPerPass: Int) {
+        self.model = model
+        self.objective = objective
+        self.rowsPerPass = rowsPerPass
+    }
+
+    /// Adds the gradients of `weight` times the loss of `examples`, whose means are over a batch of `size`.
+    ///
+    /// - Throws: `TrainingError.diverged` naming the first example whose log-probability or gradient is not finite.
+    package func add(
+        _ examples: [TrainingExample], in size: BatchSize, weight: Double
+    ) throws(TrainingError) -> BatchMetrics {
+        try evaluate(examples, in: size) { pass, result in
+            let scaled = result.gradients.map {
+                PairGradient(
+                    chosen: $0.chosen * weight, rejected: $0.rejected * weight, chosenPrompt: $0.chosenPrompt * weight)
+            }
+            model.backward(pass, scaled)
+        }
+    }
+
+    /// The loss and metrics alone.
+    package func metrics(_ examples: [TrainingExample], in size: BatchSize) throws(TrainingError) -> BatchMetrics {
+        try evaluate(examples, in: size, backward: nil)
+    }
+
+    private func evaluate(
+        _ examples: [TrainingExample], in size: BatchSize, backward: ((TrainingPass, BatchLoss) -> Void)?
+    ) throws(TrainingError) -> BatchMetrics {
+        let klLogRatio = self.klLogRatio(examples)
+        var summary = MetricsSummary(averagesLogProbs: objective.lengthNormalizesLogps)
+        var done = 0
+        let passes = TrainingPass.passes(
+            examples.map(\.pair), limit: rowsPerPass, withPrompts: objective.needsPromptLogProbs)
+        for pass in passes {
+            var logProbs = backward == nil ? model.logProbs(pass) : model.forward(pass)
+            let part = Array(examples[done..<done + logProbs.count])
+            done += logProbs.count
+            for (place, example) in part.enumerated() {
+                logProbs[place].chosen?.reference = example.reference?.chosen
+                logProbs[place].rejected?.reference = example.reference?.rejected
+            }
+            let result = objective.evaluate(logProbs, in: size, klLogRatio: klLogRatio)
+            try check(result, logProbs, part)
+            summary.add(result, logProbs)
+            backward?(pass, result)
+        }
+        return summary.metrics(klDivergence: objective.needsMismatchedRows ? max(0, klLogRatio) : nil)
+    }
+
+    /// KTO's estimate over the rows whose response belongs to another prompt.
+    private func klLogRatio(_ examples: [TrainingExample]) -> Double {
+        if !objective.needsMismatchedRows { return 0 }
+        let rows = examples.compactMap(\.mismatched).map { TokenizedPair(chosen: $0, rejected: nil) }
+        let references = examples.filter { $0.mismatched != nil }.map(\.mismatchedReference)
+        let logProbs = TrainingPass.passes(rows, limit: rowsPerPass, withPrompts: false).flatMap(model.logProbs)
+        return Objective.KTO.meanLogRatio(
+            ofMismatched: zip(logProbs, references).compactMap { pair, reference in
+                var row = pair.chosen
+                row?.reference = reference
+                return row
+            })
+    }
+
+    private func check(
+        _ result: BatchLoss, _ logProbs: [PairLogProbs], _ examples: [TrainingExample]
+    ) throws(TrainingError) {
+        for (place, example) in examples.enumerated() {
+            let rows = [logProbs[place].chosen, logProbs[place].rejected].compactMap { $0 }
+            let gradient = result.gradients[place]
+            let numbers = rows.map(\.sum) + [gradient.chosen, gradient.rejected, gradient.chosenPrompt]
+            guard let bad = numbers.first(where: { !$0.isFinite }) else { continue }
+            let isLogProb = rows.contains { !$0.sum.isFinite }
+            throw .diverged(
+                "the \(isLogProb ? "log-probability" : "gradient") of \(example.source) is \(bad). "
+                    + "Lower the learning rate, raise the warm-up, or look at that example")
+        }
+        if !result.loss.isFinite {
+            throw .diverged("the loss is \(result.loss) at \(examples[0].source). Lower the learning rate")
+        }
+    }
+}
+
+/// Sums on the way to a micro-batch's metrics.
+private struct MetricsSummary {
+    private struct Mean {
+        var sum = 0.0
+        var count = 0
+
+        mutating func add(_ value: Double?) {
+            guard let value else { return }
+            sum += value
+            count += 1
+        }
+
+        var value: Double? { count == 0 ? nil : sum / Double(count) }
+    }
+
+    let averagesLogProbs: Bool
+    private var loss = 0.0
+    private var negativeLogLikelihood: Double?
+    private var chosen = Mean()
+    private var rejected = Mean()
+    private var accuracy = Mean()
+    private var chosenLogProb = Mean()
+    private var rejectedLogProb = Mean()
+
+    init(averagesLogProbs: Bool) { self.averagesLogProbs = averagesLogProbs }
+
+    mutating func add(_ result: BatchLoss, _ logProbs: [PairLogProbs]) {
+        loss += result.loss
+        if let likelihood = result.negativeLogLikelihood {
+            negativeLogLikelihood = (negativeLogLikelihood ?? 0) + likelihood
+        }
+        for (place, pair) in logProbs.enumerated() {
+            let (better, worse) = (result.chosenRewards[place], result.rejectedRewards[place])
+            chosen.add(better)
+            rejected.add(worse)
+            if let better, let worse { accuracy.add(better > worse ? 1 : 0) }
+            chosenLogProb.add(pair.chosen.map { averagesLogProbs ? $0.average : $0.sum })
+            rejectedLogProb.add(pair.rejected.map { averagesLogProbs ? $0.average : $0.sum })
+        }
+    }
+
+    func metrics(klDivergence: Double?) -> BatchMetrics {
+        var metrics = BatchMetrics()
+        metrics.loss = loss
+        metrics.chosenReward = chosen.value
+        metrics.rejectedReward = rejected.value
+        metrics.accuracy = accuracy.value
+        if let chosen = chosen.value, let rejected = rejected.value { metrics.margin = chosen - rejected }
+        metrics.chosenLogProb = chosenLogProb.value
+        metrics.rejectedLogProb = rejectedLogProb.value
+        metrics.negativeLogLikelihood = negativeLogLikelihood
+        metrics.klDivergence = klDivergence
+        return metrics
+    }
+}

@@ -1,0 +1,138 @@
+import Foundation
+import LanguageModel
+import TestSupport
+import Testing
+import Training
+
+/// A run as a whole: stopped, resumed, damaged, diverging.
+@Suite struct TrainerTests {
+    private let checkpoint = Result { try CheckpointFolder() }
+
+    private func trainer(
+        _ edit: (inout TrainerSettings) -> Void = { _ in }, examples: Int = 11, threads: Int = 2,
+        state: TrainerState = TrainerState(fingerprint: "run")
+    ) throws -> (trainer: Trainer, model: TestModel) {
+        let model = try TestModel(checkpoint.get().path, threads: threads)
+        var settings = TrainerSettings(objective: .simpo(Objective.SimPO(beta: 2, gamma: 1)))
+        settings.batchSize = 2
+        settings.accumulation = 2
+        settings.epochs = 3
+        settings.learningRate = 1e-3
+        settings.loggingSteps = 2
+        settings.rowsPerPass = 100
+        edit(&settings)
+        let pairs = model.pairs(seed: 4, count: examples)
+        let training = pairs.enumerated().map { TrainingExample($1, source: "line \($0 + 1)") }
+        let trainer = try Trainer(
+            settings, model: model.model, kernels: model.kernels, training: training,
+            heldOut: Array(training.prefix(3)), state: state)
+        return (trainer, model)
+    }
+
+    private func bits(_ store: ParameterStore) -> [UInt32] {
+        UnsafeBufferPointer(start: store.values.pointer, count: store.floatCount).map { $0.bitPattern }
+    }
+
+    private func lines(_ trainer: Trainer, save: (TrainerState) throws -> Void = { _ in }, stopAfter: Int? = nil) throws
+        -> [String]
+    {
+        var lines: [String] = []
+        _ = try trainer.run(save: save, shouldStop: { trainer.state.step == stopAfter }) { event in
+            guard case .logged(let step, let values) = event else { return }
+            lines.append("\(step) \(values.filter { $0.name != "tokens_per_second" })")
+        }
+        return lines
+    }
+
+    @Test func `A run stopped anywhere goes on to the same weights and the same log`() throws {
+        let whole = try trainer()
+        let log = try lines(whole.trainer)
+        #expect(whole.trainer.totalSteps == 9)
+        #expect(log.count == 5)
+        for stop in [1, 3, 4, 8] {
+            let folder = try TemporaryFolder()
+            let checkpoints = TrainerCheckpoints(folder: folder.path, limit: 2)
+            let first = try trainer(threads: 1)
+            var found = try lines(
+                first.trainer, save: { try checkpoints.save($0, first.model.model.weights) }, stopAfter: stop)
+            let second = try trainer(threads: 3)
+            let state = try #require(
+                try checkpoints.load(into: second.model.model.weights, fingerprint: "run") { _, _ in })
+            #expect(state.step == stop)
+            let resumed = try trainer(threads: 2, state: state)
+            _ = try checkpoints.load(into: resumed.model.model.weights, fingerprint: "run") { _, _ in }
+            found += try lines(resumed.trainer)
+            #expect(found == log)
+            #expect(bits(resumed.model.model.weights) == bits(whole.model.model.weights), "stopped after \(stop)")
+        }
+    }
+
+    @Test func `A damaged checkpoint is passed over for the one before it`() throws {
+        let folder = try TemporaryFolder()
+        let checkpoints = TrainerCheckpoints(folder: folder.path, limit: 2)
+        let run = try trainer({ $0.saveSteps = 3 })
+        _ = try lines(run.trainer, save: { try checkpoints.save($0, run.model.model.weights) })
+        #expect(checkpoints.steps == [6, 9])
+        let file = "\(folder.path)/checkpoint-9/second_moments.f32"
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: file))
+        bytes[bytes.count / 2] ^= 1
+        try bytes.write(to: URL(fileURLWithPath: file))
+        // What a killed save leaves.
+        try FileManager.default.createDirectory(
+            atPath: "\(folder.path)/checkpoint-12.partial", withIntermediateDirectories: true)
+        let other = try trainer()
+        var passedOver: [String] = []
+        let state = try checkpoints.load(into: other.model.model.weights, fingerprint: "run") { path, reason in
+            passedOver.append("\(path.suffix(12)) \(reason)")
+        }
+        #expect(state?.step == 6)
+        #expect(passedOver.count == 1 && passedOver[0].contains("damaged"))
+        let error = #expect(throws: TrainingError.self) {
+            try checkpoints.load(into: other.model.model.weights, fingerprint: "another") { _, _ in }
+        }
+        #expect(error?.description.contains("another recipe") == true)
+    }
+
+    @Test func `A loss that is no number stops with the step and the example`() throws {
+        let run = try trainer()
+        let store = run.model.model.weights
+        store.value(store.index("model.layers.1.mlp.down_proj.weight")!)[3] = .nan
+        let error = #expect(throws: TrainingError.self) { try run.trainer.step() }
+        #expect(error?.description.contains("step 1: the log-probability of line") == true, "\(String(describing: error))")
+        #expect(run.trainer.state.step == 0)
+    }
+
+    @Test func `Micro-batches of pairs may be split over any number of passes`() throws {
+        var norms: [Double] = []
+        for rows in [1, 90, 5_000] { norms.append(try trainer({ $0.rowsPerPass = rows }).trainer.step()) }
+        for norm in norms { #expect(abs(norm - norms[0]) < 1e-5 * norms[0]) }
+        // As many examples a step in any division give the same mean.
+        let divided = try trainer({
+            $0.batchSize = 1
+            $0.accumulation = 4
+        }).trainer.step()
+        #expect(abs(divided - norms[0]) < 1e-5 * norms[0])
+    }
+
+    @Test func `Held-out pairs are evaluated, and a loss falls`() throws {
+        let run = try trainer({ $0.evaluationSteps = 4 })
+        var evaluated: [[String: Double]] = []
+        _ = try run.trainer.run(save: { _ in }, shouldStop: { false }) { event in
+            guard case .evaluated(_, let values) = event else { return }
+            evaluated.append(Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.value) }))
+        }
+        #expect(evaluated.count == 3)
+        #expect(evaluated[2]["eval_loss"]! < evaluated[0]["eval_loss"]!)
+        #expect(evaluated[2]["eval_rewards/accuracies"] == 1)
+    }
+
+    @Test func `Settings that make no sense are refused`() throws {
+        for edit: (inout TrainerSettings) -> Void in [
+            { $0.batchSize = 0 }, { $0.learningRate = -1 }, { $0.objective = .simpo(Objective.SimPO(beta: 0, gamma: 0)) },
+            { $0.maxSteps = 0 },
+        ] {
+            #expect(throws: TrainingError.self) { try trainer(edit) }
+        }
+        #expect(throws: TrainingError.self) { try trainer(examples: 0) }
+    }
+}
