@@ -20,7 +20,7 @@ let package = Package(
         .executableTarget(
             name: "evalharness",
             dependencies: [
-                "Serving", "Inference", "Endpoints", "Evidence", "Reporting", "LanguageModel", "Evaluation",
+                "Serving", "Inference", "Training", "Endpoints", "Evidence", "Reporting", "LanguageModel", "Evaluation",
                 "Tokenization",
                 "Statistics", "Chat",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
@@ -39,7 +39,8 @@ let package = Package(
         .target(
             name: "Evidence", dependencies: ["Chat", .product(name: "GRDB", package: "GRDB.swift")],
             swiftSettings: strict),
-        .target(name: "Reporting", dependencies: ["Evaluation", "Chat", "Statistics"], swiftSettings: strict),
+        .target(
+            name: "Reporting", dependencies: ["Evaluation", "Chat", "Statistics", "CXML2"], swiftSettings: strict),
 
         .target(
             name: "Evaluation", dependencies: ["Chat", "Statistics", .product(name: "Yams", package: "Yams")],
@@ -82,6 +83,7 @@ let package = Package(
 
         .target(name: "CKernels"),
         .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"])]),
+        .systemLibrary(name: "CXML2", pkgConfig: "libxml-2.0", providers: [.apt(["libxml2-dev"])]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
     ],
     swiftLanguageModes: [.v6],

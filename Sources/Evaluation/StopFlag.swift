@@ -15,6 +15,11 @@ package struct Interrupted: Error, Hashable, CustomStringConvertible {
     package var done: Int
     package var total: Int
 
+    package init(done: Int, total: Int) {
+        self.done = done
+        self.total = total
+    }
+
     package var description: String {
         "Stopped after \(done) of \(total); everything received is kept. Run the same command again: it continues."
     }
@@ -24,7 +29,7 @@ package struct Interrupted: Error, Hashable, CustomStringConvertible {
 ///
 /// When one throws, nothing more is launched, but what is in flight is awaited: those calls are paid for, and their
 /// replies are evidence. Then the first error is thrown.
-func mapConcurrently<Input: Sendable, Output: Sendable>(
+package func mapConcurrently<Input: Sendable, Output: Sendable>(
     _ inputs: [Input], width: Int, stop: StopFlag, progress: @Sendable (Int) -> Void,
     _ transform: @escaping @Sendable (Input) async throws -> Output
 ) async throws -> [Output] {

@@ -42,6 +42,12 @@ package struct Checkpoint: Sendable {
         fingerprint = try Self.fingerprint(folder, files)
     }
 
+    /// What `config.json` alone says, of a folder that may have no weights.
+    package static func configuration(in folder: String) throws(CheckpointError) -> ModelConfiguration {
+        let path = "\(folder)/config.json"
+        return try ModelConfiguration(RegularFile.readObject(path, limit: Self.largestConfiguration), path: path)
+    }
+
     /// The bytes of a checkpoint's `tokenizer.json`.
     package static func tokenizerFile(in folder: String) throws(CheckpointError) -> [UInt8] {
         try RegularFile.read("\(folder)/tokenizer.json", limit: 256 << 20)

@@ -55,7 +55,7 @@ enum Environment {
         return path.map { String(cString: $0) } ?? ""
     }
 
-    private static func currentFolder() -> String {
+    static func currentFolder() -> String {
         let path = getcwd(nil, 0)
         defer { free(path) }
         return path.map { String(cString: $0) } ?? ""

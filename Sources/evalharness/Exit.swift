@@ -6,6 +6,7 @@ import Inference
 import LanguageModel
 import Statistics
 import Tokenization
+import Training
 
 /// An error as the shell sees it: one sentence, and the code that INTERFACE promises for its kind.
 struct Exit {
@@ -24,6 +25,7 @@ struct Exit {
             case let error as CheckpointError: Exit.code(error)
             case let error as TemplateError: Exit.code(error)
             case let error as TokenizationError: Exit.code(error)
+            case let error as TrainingError: Exit.code(error)
             case is InferenceError: 78
             case is ModelSourceError: 64
             case is LengthControlError: 65
@@ -83,6 +85,15 @@ struct Exit {
         switch error {
         case .malformed: 65
         case .unsupported: 78
+        }
+    }
+
+    private static func code(_ error: TrainingError) -> Int32 {
+        switch error {
+        case .configuration, .diverged: 78
+        case .missingInput: 66
+        case .badData: 65
+        case .inputOutput: 74
         }
     }
 

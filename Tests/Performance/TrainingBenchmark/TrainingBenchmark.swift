@@ -53,7 +53,7 @@ import Training
                     }
                 }
                 done += logProbs.count
-                let result = options.evaluate(logProbs)
+                let result = options.objective.evaluate(logProbs, in: BatchSize(examples))
                 loss += result.loss
                 model.backward(pass, result.gradients)
             }
@@ -219,20 +219,8 @@ struct Options {
         return value
     }
 
-    /// SimPO with beta 2 and gamma 1, or DPO with beta 0.1.
-    func evaluate(_ examples: [PairLogProbs]) -> (loss: Double, gradients: [PairGradient]) {
-        var loss = 0.0
-        let gradients = examples.map { pair -> PairGradient in
-            guard let chosen = pair.chosen, let rejected = pair.rejected else { return PairGradient() }
-            let (beta, counts) = isDPO ? (0.1, (1.0, 1.0)) : (2.0, (Double(chosen.count), Double(rejected.count)))
-            let z =
-                isDPO
-                ? beta * ((chosen.sum - (chosen.reference ?? 0)) - (rejected.sum - (rejected.reference ?? 0)))
-                : beta * (chosen.average - rejected.average) - 1
-            loss += log1p(exp(-z)) / Double(pairs)
-            let slope = -1 / (1 + exp(z)) / Double(pairs) * beta
-            return PairGradient(chosen: slope / counts.0, rejected: -slope / counts.1)
-        }
-        return (loss, gradients)
+    /// SimPO with beta 2 and a margin of 1, or DPO with beta 0.1.
+    var objective: Objective {
+        isDPO ? .dpo(Objective.DPO(beta: 0.1)) : .simpo(Objective.SimPO(beta: 2, gamma: 1))
     }
 }

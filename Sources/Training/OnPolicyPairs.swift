@@ -1,0 +1,154 @@
+package import Chat
+
+/// Pairs of a model's own outputs: for each prompt the one that scored best, and the one that scored worst.
+package struct OnPolicyPairs: Sendable {
+    /// What one prompt's outputs scored.
+    package struct Candidates: Hashable, Sendable {
+        package var prompt: Prompt
+        package var outputs: [String]
+        /// One for each output, the higher the better.
+        package var scores: [Double]
+
+        package init(prompt: Prompt, outputs: [String], scores: [Double]) {
+            precondition(
+                outputs.count == scores.count, "\(outputs.count) outputs and \(scores.count) scores")
+            precondition(scores.allSatisfy(\.isFinite), "scores are finite")
+            self.prompt = prompt
+            self.outputs = outputs
+            self.scores = scores
+        }
+    }
+
+    /// A conversation up to the output; a text is the user's only turn.
+    package struct Prompt: Hashable, Sendable {
+        package var messages: [Message]
+
+        package init(messages: [Message]) { self.messages = messages }
+    }
+
+    package struct Pair: Hashable, Sendable {
+        package var candidates: Candidates
+        /// Index of the best output, the first of several.
+        package var chosen: Int
+        /// Index of the worst output, the first of several.
+        package var rejected: Int
+    }
+
+    package private(set) var pairs: [Pair] = []
+    /// Prompts whose outputs are all the same text.
+    package private(set) var identical: [Prompt] = []
+    /// Prompts whose different outputs all have the same score.
+    package private(set) var equallyGood: [Prompt] = []
+
+    package init(_ candidates: [Candidates]) {
+        for candidate in candidates {
+            guard let text = candidate.outputs.first, let best = candidate.scores.max(),
+                let worst = candidate.scores.min()
+            else { continue }
+            if candidate.outputs.allSatisfy({ $0.utf8.elementsEqual(text.utf8) }) {
+                identical.append(candidate.prompt)
+            } else if best == worst {
+                equallyGood.append(candidate.prompt)
+            } else if let chosen = candidate.scores.firstIndex(of: best),
+                let rejected = candidate.scores.firstIndex(of: worst)
+            {
+                pairs.append(Pair(candidates: candidate, chosen: chosen, rejected: rejected))
+            }
+        }
+    }
+
+    package var summary: String {
+        let same = pairs.count { pair in
+            let outputs = pair.candidates.outputs
+            return outputs[pair.chosen].utf8.elementsEqual(outputs[pair.rejected].utf8)
+        }
+        var parts = ["\(pairs.count) pairs"]
+        if same > 0 { parts.append("of which \(same) have the same text twice, which training drops") }
+        if !identical.isEmpty {
+            parts.append("\(identical.count) prompts without a pair: all outputs are the same")
+        }
+        if !equallyGood.isEmpty {
+            parts.append("\(equallyGood.count) prompts without a pair: all scores are the same")
+        }
+        return parts.joined(separator: "; ") + "."
+    }
+
+    // MARK: Files
+
+    /// The pairs as JSON Lines, in the layout of the SimPO authors' data sets.
+    package var lines: String {
+        pairs.map { JSONValue.object($0.json).text() + "\n" }.joined()
+    }
+
+    /// The prompts of a file, each once, in the order of their code points: `prompt`, a text or a list of messages.
+    ///
+    /// - Throws: `TrainingError.missingInput`, `.badData` with the line.
+    package static func prompts(file path: String) throws(TrainingError) -> [Prompt] {
+        var prompts: [(key: [UInt8], prompt: Prompt)] = []
+        _ = try PreferenceFile.readValues(path) { value, place throws(TrainingError) in
+            let prompt = try Prompt(value["prompt"], at: place)
+            prompts.append((prompt.key, prompt))
+        }
+        prompts.sort { $0.key.lexicographicallyPrecedes($1.key) }
+        return prompts.indices.filter { $0 == 0 || prompts[$0].key != prompts[$0 - 1].key }.map {
+            prompts[$0].prompt
+        }
+    }
+}
+
+extension OnPolicyPairs.Prompt {
+    init(_ value: JSONValue?, at place: DataPlace) throws(TrainingError) {
+        if let text = value?.string {
+            messages = [.user(text)]
+            return
+        }
+        guard let list = value?.array, !list.isEmpty else {
+            throw .badData(
+                "\(place): \"prompt\" should be a text or a list of messages, and is \(value?.kind ?? "missing")"
+            )
+        }
+        messages = []
+        for (index, turn) in list.enumerated() {
+            guard let role = turn["role"]?.string.flatMap(Message.Role.init),
+                let content = turn["content"]?.string
+            else {
+                throw .badData(
+                    "\(place): message \(index + 1) of \"prompt\" needs a role (system, user or assistant) and a content"
+                )
+            }
+            messages.append(Message(role: role, content: content))
+        }
+    }
+
+    /// The user's words where there is nothing else; nil for a longer conversation.
+    fileprivate var text: String? {
+        messages.count == 1 && messages[0].role == .user ? messages[0].content : nil
+    }
+
+    /// UTF-8 sorts as code points do, and is equal where these are.
+    fileprivate var key: [UInt8] {
+        text.map { Array($0.utf8) } ?? JSONValue.array(messages.map(\.json)).serialized()
+    }
+}
+
+extension OnPolicyPairs.Pair {
+    /// A prompt of one turn stays a text, and the conversations repeat it; of a longer one they hold the last turn alone.
+    fileprivate var json: JSONObject {
+        let prompt = candidates.prompt
+        let turns = prompt.messages.map(\.json)
+        func conversation(_ output: Int) -> JSONValue {
+            let last = Message(role: .assistant, content: candidates.outputs[output]).json
+            return .array(prompt.text == nil ? [last] : turns + [last])
+        }
+        return [
+            "prompt": prompt.text.map { .string($0) } ?? .array(turns),
+            "all_generated_responses": .array(candidates.outputs.map { .string($0) }),
+            "all_rm_scores": .array(candidates.scores.map { .number($0) }),
+            "chosen": conversation(chosen), "rejected": conversation(rejected),
+        ]
+    }
+}
+
+extension Message {
+    fileprivate var json: JSONValue { ["role": .string(role.rawValue), "content": .string(content)] }
+}

@@ -1,0 +1,248 @@
+import Chat
+import Evaluation
+import LanguageModel
+import Training
+
+/// A training run as its YAML file says it, in the field names of TRL and of the SimPO repository.
+///
+/// A relative path is taken from the recipe's folder.
+struct Recipe {
+    /// The file.
+    let path: String
+    let objective: Objective
+    let settings: TrainerSettings
+    /// The objective's name in the recipe.
+    let method: String
+    let seed: UInt64
+    /// The checkpoint to begin from.
+    private(set) var model: String?
+    /// Begins from random weights of this seed: the checkpoint has a configuration and a tokenizer alone.
+    let initializationSeed: Int?
+    private(set) var trainingFiles: [String]
+    private(set) var heldOutFiles: [String]
+    /// How examples become tokens.
+    let data: DataSettings
+    /// What products compute with.
+    let precision: PackedMatrix.Format
+    /// What the weights are stored as at the end; nil is the checkpoint's own type.
+    let savedType: StoredDataType?
+    let recomputesActivations: Bool
+    let lora: LoRASettings?
+    let mergesAdapter: Bool
+    let savedCheckpoints: Int
+    private(set) var output: String?
+
+    /// - Throws: `EvaluationError` and `TrainingError` for a field that is missing, unknown or makes no sense.
+    init(path: String) throws {
+        self.path = path
+        let folder = Files.parent(of: path)
+        var fields = try Fields(yamlFile: path)
+        func resolve(_ name: String) -> String { name.hasPrefix("/") || folder.isEmpty ? name : "\(folder)/\(name)" }
+
+        method = try fields.requiredString("method")
+        objective = try Recipe.objective(method, &fields)
+        try objective.checked()
+        seed = UInt64(bitPattern: Int64(try fields.integer("seed") ?? 42))
+        settings = try Recipe.settings(&fields, objective, seed)
+        model = try fields.string("model_name_or_path").map(resolve)
+        initializationSeed = try fields.integer("random_initialization")
+        trainingFiles = try fields.strings("train_files").map(resolve)
+        heldOutFiles = try fields.strings("eval_files").map(resolve)
+        data = try Recipe.data(&fields, objective)
+        precision = try fields.bool("bf16") ?? true ? .bf16 : .f32
+        savedType = try fields.choice("save_dtype", ["float32": StoredDataType.f32, "bfloat16": .bf16])
+        recomputesActivations = try fields.bool("gradient_checkpointing") ?? false
+        lora = try Recipe.lora(&fields)
+        mergesAdapter = try fields.bool("merge_adapter") ?? false
+        savedCheckpoints = try fields.positive("save_total_limit") ?? 1
+        output = try fields.string("output_dir").map(resolve)
+        try fields.refuseUnknown()
+    }
+
+    /// What flags name goes before what the file names.
+    mutating func override(model: String?, output: String?, trainFiles: [String], evalFiles: [String]) {
+        self.model = model ?? self.model
+        self.output = output ?? self.output
+        if !trainFiles.isEmpty { trainingFiles = trainFiles }
+        if !evalFiles.isEmpty { heldOutFiles = evalFiles }
+    }
+
+    private static func data(_ fields: inout Fields, _ objective: Objective) throws -> DataSettings {
+        let use: ExampleUse =
+            switch objective {
+            case .sft: .demonstrations(try fields.choice("train_on", TrainedTokens.allCases) ?? .assistant)
+            case .kto: .judged
+            case .simpo, .dpo, .ipo, .rdpo, .cpo, .orpo, .slicHF, .rrhf: .pairs
+            }
+        var rules = DataRules()
+        if try fields.bool("drop_duplicates") == false { rules.dropped.remove(.duplicate) }
+        let truncation = RowTruncation(
+            maxLength: try fields.positive("max_length") ?? 1_024,
+            maxPromptLength: try fields.positive("max_prompt_length"),
+            kept: try fields.choice("truncation_mode", [RowTruncation.Kept.end, .start]) ?? .end)
+        try truncation.checked()
+        return DataSettings(
+            use: use, style: try fields.choice("rendering", RenderingStyle.allCases) ?? .trl, truncation: truncation,
+            rules: rules)
+    }
+
+    private static func settings(_ fields: inout Fields, _ objective: Objective, _ seed: UInt64) throws
+        -> TrainerSettings
+    {
+        var settings = TrainerSettings(objective: objective)
+        settings.learningRate = try fields.required("learning_rate", try fields.number("learning_rate"))
+        settings.batchSize = try fields.positive("per_device_train_batch_size") ?? 2
+        settings.accumulation = try fields.positive("gradient_accumulation_steps") ?? 1
+        settings.epochs = try fields.positive("num_train_epochs") ?? 1
+        settings.maxSteps = try fields.positive("max_steps")
+        settings.schedule =
+            try fields.choice("lr_scheduler_type", ["cosine": .cosine, "linear": .linear, "constant": .constant])
+            ?? .cosine
+        let warmUpSteps = try fields.integer("warmup_steps")
+        let warmUpRatio = try fields.number("warmup_ratio")
+        settings.warmUp = warmUpSteps.map { .steps($0) } ?? .ratio(warmUpRatio ?? 0)
+        settings.optimizer.weightDecay = Float(try fields.number("weight_decay") ?? 0)
+        settings.optimizer.beta1 = Float(try fields.number("adam_beta1") ?? 0.9)
+        settings.optimizer.beta2 = Float(try fields.number("adam_beta2") ?? 0.999)
+        settings.optimizer.epsilon = Float(try fields.number("adam_epsilon") ?? 1e-8)
+        let norm = try fields.number("max_grad_norm") ?? 1
+        settings.maxGradientNorm = norm > 0 ? norm : nil
+        let seed = try fields.integer("seed") ?? 42
+        settings.order =
+            try fields.bool("shuffle") ?? true ? .shuffled(seed: UInt64(bitPattern: Int64(seed))) : .sequential
+        settings.rowsPerPass = try fields.positive("tokens_per_pass") ?? 1_024
+        settings.loggingSteps = try fields.positive("logging_steps") ?? 5
+        settings.evaluationSteps = try fields.positive("eval_steps")
+        settings.saveSteps = try fields.positive("save_steps")
+        return settings
+    }
+
+    private static func lora(_ fields: inout Fields) throws -> LoRASettings? {
+        guard var lora = try fields.object("lora") else { return nil }
+        let result = LoRASettings(
+            rank: try lora.required("r", try lora.positive("r")),
+            alpha: try lora.required("lora_alpha", try lora.number("lora_alpha")),
+            targetModules: try lora.strings("target_modules"), usesRSLoRA: try lora.bool("use_rslora") ?? false)
+        try lora.refuseUnknown()
+        return result
+    }
+}
+
+// MARK: Objectives
+
+extension Recipe {
+    private static func objective(_ method: String, _ fields: inout Fields) throws -> Objective {
+        switch method {
+        case "sft": return .sft(Objective.SFT())
+        case "simpo": return .simpo(try simpo(&fields))
+        case "dpo":
+            return .dpo(
+                Objective.DPO(
+                    beta: try fields.number("beta") ?? 0.1, margin: try fields.number("margin") ?? 0,
+                    lengthNormalized: try fields.bool("length_normalization") ?? false, link: try link(&fields),
+                    sftWeight: try fields.number("sft_weight") ?? 0))
+        case "ipo":
+            return .ipo(
+                Objective.IPO(
+                    tau: try fields.required("tau", try fields.number("tau")),
+                    lengthNormalized: try fields.bool("length_normalization") ?? true))
+        case "kto":
+            return .kto(
+                Objective.KTO(
+                    beta: try fields.number("beta") ?? 0.1,
+                    desirableWeight: try fields.number("desirable_weight") ?? 1,
+                    undesirableWeight: try fields.number("undesirable_weight") ?? 1))
+        case "orpo":
+            return .orpo(
+                Objective.ORPO(
+                    lambda: try fields.number("lambda") ?? 0.1,
+                    likelihoodOf: try fields.choice(
+                        "likelihood", ["response": .response, "prompt_and_response": .promptAndResponse]) ?? .response))
+        case "cpo":
+            return .cpo(
+                Objective.CPO(
+                    beta: try fields.number("beta") ?? 0.1, sftWeight: try fields.number("cpo_alpha") ?? 1,
+                    link: try link(&fields)))
+        case "rdpo":
+            return .rdpo(
+                Objective.RDPO(
+                    beta: try fields.number("beta") ?? 0.1,
+                    alpha: try fields.required("alpha", try fields.number("alpha"))))
+        case "slic_hf":
+            return .slicHF(
+                Objective.SLiCHF(
+                    delta: try fields.required("delta", try fields.number("delta")),
+                    lambda: try fields.required("lambda", try fields.number("lambda")),
+                    reduction: try reduction(&fields)))
+        case "rrhf":
+            return .rrhf(
+                Objective.RRHF(
+                    lambda: try fields.required("lambda", try fields.number("lambda")),
+                    reduction: try reduction(&fields)))
+        default:
+            throw fields.unusable(
+                "method", "is \(method); known are sft, simpo, dpo, ipo, kto, orpo, cpo, rdpo, slic_hf and rrhf")
+        }
+    }
+
+    /// The margin is given by itself (`simpo_gamma`, as in TRL) or over β (`gamma_beta_ratio`, as in the SimPO repository).
+    private static func simpo(_ fields: inout Fields) throws -> Objective.SimPO {
+        let beta = try fields.number("beta") ?? 2
+        let ratio = try fields.number("gamma_beta_ratio")
+        let gamma = try fields.number("simpo_gamma")
+        if ratio != nil, gamma != nil {
+            throw fields.unusable("gamma_beta_ratio", "and simpo_gamma both say the margin: give one")
+        }
+        let isNormalized = try fields.bool("length_normalization") ?? true
+        if isNormalized, beta < 1 {
+            throw fields.unusable(
+                "beta", "is \(beta), a value for DPO: SimPO's average log-probabilities want 2 to 10")
+        }
+        return Objective.SimPO(
+            beta: beta, gamma: gamma ?? (ratio ?? 0.25) * beta, lengthNormalized: isNormalized,
+            link: try link(&fields), sftWeight: try fields.number("sft_weight") ?? 0)
+    }
+
+    private static func link(_ fields: inout Fields) throws -> Objective.Link {
+        let smoothing = try fields.number("label_smoothing") ?? 0
+        switch try fields.string("loss_type") ?? "sigmoid" {
+        case "sigmoid": return .sigmoid(labelSmoothing: smoothing)
+        case "hinge":
+            if smoothing != 0 { throw fields.unusable("label_smoothing", "means nothing to the hinge: remove it") }
+            return .hinge
+        case "robust": return .robust(labelSmoothing: smoothing)
+        case let other: throw fields.unusable("loss_type", "is \(other); known are sigmoid, hinge and robust")
+        }
+    }
+
+    private static func reduction(_ fields: inout Fields) throws -> LikelihoodReduction {
+        try fields.choice(
+            "sft_reduction", ["token_mean": .tokenMean, "sequence_mean": .sequenceMean, "sum": .sum]) ?? .tokenMean
+    }
+}
+
+extension Fields {
+    fileprivate mutating func choice<Value>(_ key: String, _ values: [String: Value]) throws -> Value? {
+        guard let text = try string(key) else { return nil }
+        guard let value = values[text] else {
+            throw unusable(key, "is \(text); known are \(values.keys.sorted().joined(separator: ", "))")
+        }
+        return value
+    }
+
+    fileprivate mutating func choice<Value: RawRepresentable<String>>(_ key: String, _ values: [Value]) throws -> Value?
+    {
+        try choice(key, Dictionary(uniqueKeysWithValues: values.map { ($0.rawValue, $0) }))
+    }
+
+    /// One text, or a list of them.
+    fileprivate mutating func strings(_ key: String) throws -> [String] {
+        guard let value = value(key) else { return [] }
+        if let text = value.string { return [text] }
+        let texts = (value.array ?? []).compactMap(\.string)
+        guard let array = value.array, array.count == texts.count else {
+            throw unusable(key, "should be a text or a list of texts")
+        }
+        return texts
+    }
+}

@@ -1,0 +1,272 @@
+import Chat
+import Evaluation
+import LanguageModel
+import Training
+
+/// One run of a recipe, from its files to the folder that it leaves.
+struct TrainingRun {
+    private let recipe: Recipe
+    private let base: Base
+    private let training: PreparedData
+    private let heldOut: PreparedData?
+    private let kernels: Kernels
+    private let showsProgress: Bool
+
+    /// - Throws: what the recipe, the checkpoint or the data lack, each in a sentence.
+    init(_ recipe: Recipe, threads: Int?, showsProgress: Bool) throws {
+        self.recipe = recipe
+        self.showsProgress = showsProgress
+        guard let kernels = Kernels(pool: ThreadPool(threadCount: threads)) else {
+            preconditionFailure("plain C runs everywhere")
+        }
+        self.kernels = kernels
+        base = try Base(recipe)
+        guard !recipe.trainingFiles.isEmpty else {
+            throw EvaluationError.configuration(
+                "\(recipe.path) has no train_files. Name the data there, or with --train-files.")
+        }
+        training = try PreparedData(files: recipe.trainingFiles, folder: base.folder, settings: recipe.data)
+        heldOut =
+            recipe.heldOutFiles.isEmpty
+            ? nil : try PreparedData(files: recipe.heldOutFiles, folder: base.folder, settings: recipe.data)
+        Console.note(training.report.text)
+        if let heldOut { Console.note("Held out: \(heldOut.report.text)") }
+    }
+
+    /// The checkpoint that a run begins from.
+    private struct Base {
+        let folder: String
+        let configuration: ModelConfiguration
+        /// Nil where the weights are random.
+        let checkpoint: Checkpoint?
+        let fingerprint: String
+
+        init(_ recipe: Recipe) throws {
+            guard let folder = recipe.model else {
+                throw EvaluationError.configuration(
+                    "\(recipe.path) has no model_name_or_path. Name a checkpoint folder there, or with --model.")
+            }
+            guard Files.isFolder(folder) else {
+                throw EvaluationError.missingInput("There is no checkpoint folder \(folder). Name one with --model.")
+            }
+            self.folder = folder
+            guard let seed = recipe.initializationSeed else {
+                let checkpoint = try Checkpoint(folder: folder)
+                self.checkpoint = checkpoint
+                configuration = checkpoint.configuration
+                fingerprint = checkpoint.fingerprint
+                return
+            }
+            checkpoint = nil
+            configuration = try Checkpoint.configuration(in: folder)
+            let files = try ["config.json", "tokenizer.json", "tokenizer_config.json"].map {
+                Digest.sha256(try TrainingFiles.read("\(folder)/\($0)"))
+            }
+            fingerprint = "random \(seed) \(files.joined(separator: " "))"
+        }
+    }
+
+    // MARK: The plan
+
+    /// What would be done, and the memory that it takes.
+    var plan: String {
+        let c = base.configuration
+        let weights = c.parameterCount
+        let trained = recipe.lora == nil ? weights : loraCount
+        let rows = min(recipe.settings.rowsPerPass, longest)
+        let kept = recipe.recomputesActivations ? c.hiddenSize : activationsPerRow
+        let bytes =
+            4 * weights + 12 * trained + 4 * rows * (kept * c.layers.count + 4 * activationsPerRow) + (160 << 20)
+        return """
+            \(recipe.objective.formula)
+            \(training.pairs.count) examples, \(stepCount) steps of \(recipe.settings.batchSize) x \
+            \(recipe.settings.accumulation)
+            \(weights) weights, \(trained) of them trained, products in \(recipe.precision.rawValue)
+            about \(bytes >> 20) MiB of memory
+
+            """
+    }
+
+    private var activationsPerRow: Int {
+        let c = base.configuration
+        return 2 * c.hiddenSize + 2 * c.headCount * c.headSize + 2 * c.keyValueHeadCount * c.headSize
+            + (c.isGated ? 2 : 1) * c.intermediateSize
+    }
+
+    private var longest: Int { training.pairs.map { TrainingPass.rowCount(of: $0) }.max() ?? 0 }
+
+    private var loraCount: Int {
+        guard let lora = recipe.lora else { return 0 }
+        return base.configuration.expectedShapes.filter { $0.value.count == 2 && $0.key.contains("_proj.") }
+            .reduce(0) { $0 + lora.rank * ($1.value[0] + $1.value[1]) }
+    }
+
+    private var stepCount: Int {
+        let settings = recipe.settings
+        if let steps = settings.maxSteps { return steps }
+        let microBatches = (training.pairs.count + settings.batchSize - 1) / settings.batchSize
+        return settings.epochs * ((microBatches + settings.accumulation - 1) / settings.accumulation)
+    }
+
+    // MARK: The run
+
+    /// Trains, or goes on training, and writes the folder.
+    ///
+    /// - Returns: the last line of the log, and the held-out metrics.
+    func start() throws -> [(name: String, value: Double)] {
+        guard let output = recipe.output else {
+            throw EvaluationError.configuration(
+                "\(recipe.path) has no output_dir. Name the trained model's folder there, or with --output.")
+        }
+        try TrainingFiles.makeFolder(output)
+        let model = try makeModel()
+        let store = model.adapters ?? model.weights
+        let checkpoints = TrainerCheckpoints(folder: output, limit: recipe.savedCheckpoints)
+        var (examples, heldOutExamples) = (examples(training), heldOut.map(examples) ?? [])
+        if recipe.settings.objective.needsReference {
+            try fillReferences(&examples, training, model, "Reference")
+            if let heldOut { try fillReferences(&heldOutExamples, heldOut, model, "Reference, held out") }
+        }
+        let state =
+            try checkpoints.load(into: store, fingerprint: fingerprint) { path, reason in
+                Console.note("\(path) is passed over: \(reason).")
+            } ?? TrainerState(fingerprint: fingerprint)
+        let trainer = try Trainer(
+            recipe.settings, model: model, kernels: kernels, training: examples, heldOut: heldOutExamples, state: state)
+        Console.note(
+            "\(recipe.objective.formula)\n\(state.step > 0 ? "Goes on after step \(state.step). " : "")"
+                + "\(examples.count) examples, \(trainer.totalSteps) steps.")
+        let log = try MetricsLog(folder: output, resumingAt: state.step > 0 ? state.step : nil)
+        let bar = ProgressBar("Training", total: trainer.totalSteps, isEnabled: showsProgress)
+        var last: (line: [(name: String, value: Double)], heldOut: [(name: String, value: Double)]) = ([], [])
+        let isDone = try trainer.run(
+            save: { try checkpoints.save($0, store) }, shouldStop: { Interruption.shared.stop.wasRaised },
+            observe: { event in
+                switch event {
+                case .logged(let step, let line):
+                    last.line = line
+                    try log.log(step: step, line)
+                case .evaluated(let step, let line):
+                    last.heldOut = line
+                    try log.log(step: step, line)
+                case .stepped(let step, _): bar.update(step)
+                case .saved: break
+                }
+            })
+        guard isDone else { throw Interrupted(done: trainer.state.step, total: trainer.totalSteps) }
+        try write(model, to: output, last.line, last.heldOut, steps: trainer.totalSteps)
+        return last.line + last.heldOut
+    }
+
+    /// Writes what TRL needs to take the same steps.
+    func handOver() throws -> (program: String, run: String) {
+        guard let output = recipe.output, base.checkpoint != nil else {
+            throw EvaluationError.configuration(
+                "TRL begins from a checkpoint with weights and leaves an output_dir: \(recipe.path) lacks one of them.")
+        }
+        try TrainingFiles.makeFolder(output)
+        var adapter: String?
+        if let lora = recipe.lora {
+            adapter = absolute("\(output)/trl/adapter")
+            try LoRAAdapterFile.write(
+                try lora.makeStore(for: base.configuration, seed: recipe.seed), lora, base: base.folder,
+                to: "\(output)/trl/adapter")
+        }
+        return try TRLHandover(
+            settings: recipe.settings, examples: examples(training), model: absolute(base.folder),
+            output: absolute(output), adapter: adapter, isBrainFloat: recipe.precision == .bf16,
+            recomputesActivations: recipe.recomputesActivations, savedCheckpoints: recipe.savedCheckpoints
+        ).write(to: absolute("\(output)/trl"))
+    }
+
+    private func absolute(_ path: String) -> String {
+        path.hasPrefix("/") ? path : "\(Environment.currentFolder())/\(path)"
+    }
+
+    private func makeModel() throws -> TrainableModel {
+        let isTrained = recipe.lora == nil
+        let weights: ParameterStore
+        if let checkpoint = base.checkpoint {
+            weights = try ParameterStore(checkpoint, isTrained: isTrained)
+        } else {
+            guard isTrained else {
+                throw TrainingError.configuration(
+                    "\(recipe.path) asks for adapters on random weights. Remove lora, or random_initialization")
+            }
+            weights = ParameterStore(
+                random: base.configuration, deviation: 0.02, seed: UInt64(recipe.initializationSeed ?? 0))
+        }
+        let adapters = try recipe.lora.map { lora in
+            (
+                store: try lora.makeStore(for: base.configuration, seed: recipe.seed),
+                lora: LoRAScale(rank: lora.rank, scale: Float(lora.scale))
+            )
+        }
+        return TrainableModel(
+            configuration: base.configuration, weights: weights, adapters: adapters, kernels: kernels,
+            format: recipe.precision, recomputesActivations: recipe.recomputesActivations)
+    }
+
+    private func examples(_ data: PreparedData) -> [TrainingExample] {
+        var examples = zip(data.pairs, data.lines).map { TrainingExample($0, source: $1) }
+        if recipe.settings.objective.needsMismatchedRows {
+            TrainingExample.mismatch(&examples, block: recipe.settings.batchSize)
+        }
+        return examples
+    }
+
+    private func fillReferences(
+        _ examples: inout [TrainingExample], _ data: PreparedData, _ model: TrainableModel, _ label: String
+    ) throws {
+        let key = Digest.sha256(
+            "\(base.fingerprint) \(data.fingerprint) \(recipe.precision.rawValue) \(kernels.name) "
+                + "\(recipe.settings.objective.needsMismatchedRows ? recipe.settings.batchSize : 0)")
+        let folder = Environment.cacheHome + "/evalharness/reference"
+        try TrainingFiles.makeFolder(folder)
+        let bar = ProgressBar(label, total: examples.count, isEnabled: showsProgress)
+        try ReferenceLogProbs(model: model, rowsPerPass: recipe.settings.rowsPerPass).fill(
+            &examples, cache: "\(folder)/\(key.prefix(32)).json", fingerprint: key
+        ) { done in
+            bar.update(done)
+            if Interruption.shared.stop.wasRaised { throw Interrupted(done: 0, total: stepCount) }
+        }
+    }
+
+    /// Everything that the weights depend on.
+    private var fingerprint: String {
+        var settings = recipe.settings
+        (settings.loggingSteps, settings.evaluationSteps, settings.saveSteps) = (1, nil, nil)
+        return Digest.sha256(
+            "\(settings) \(recipe.precision) \(String(describing: recipe.lora)) \(base.fingerprint) "
+                + "\(training.fingerprint) \(kernels.name)")
+    }
+
+    private func write(
+        _ model: TrainableModel, to output: String, _ line: [(name: String, value: Double)],
+        _ heldOut: [(name: String, value: Double)], steps: Int
+    ) throws {
+        let recipeText = try Files.readText(recipe.path, asked: "The recipe")
+        let card = ModelCard(
+            base: Files.name(of: base.folder), method: recipe.method, formula: recipe.objective.formula,
+            recipe: recipeText, data: training.files.map { (Files.name(of: $0.path), $0.sha256) },
+            examples: training.pairs.count, steps: steps, precision: recipe.precision.rawValue, metrics: line,
+            heldOut: heldOut)
+        try TrainingFiles.write(Array(recipeText.utf8), to: "\(output)/recipe.yaml")
+        try TrainingFiles.write(
+            JSONValue.object(training.report.json).serialized(.indented(2)), to: "\(output)/data_report.json")
+        let type = recipe.savedType ?? base.checkpoint?.storedDataType ?? .f32
+        if let adapters = model.adapters, let lora = recipe.lora, !recipe.mergesAdapter {
+            try LoRAAdapterFile.write(adapters, lora, base: base.folder, to: output)
+            try TrainingFiles.write(Array(card.text.utf8), to: "\(output)/README.md")
+            return
+        }
+        if let adapters = model.adapters, let lora = recipe.lora {
+            lora.merge(adapters, into: model.weights, pool: kernels.pool)
+        }
+        var names: [String: String] = [:]
+        for (name, tensor) in base.checkpoint?.tensors ?? [:] { names[name] = tensor.name }
+        try ModelFolder(path: output, base: base.folder).write(
+            model.weights, as: type == .bf16 ? .bf16 : .f32, storedNames: names,
+            endTokens: base.checkpoint?.generationEndTokens ?? base.configuration.endTokens, card: card.text)
+    }
+}

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Training steps of the engine beside TRL's, on the same random rows and shape, in one run, as a table.
+#
+#     PEERS=FOLDER training.sh [135m|tiny]
+#
+# FOLDER/venv-trl is a Python environment with peers/train_trl.txt; without PEERS ours runs alone.
+#   ONLY            a pattern of the peer's runs, default all: 'simpo-f32|simpo-autocast|simpo-bf16|dpo-f32|...'
+#   STEPS           of each run, the first of which is not counted; default 4
+#   BF16_STEPS      those of the peer's runs in bf16, default STEPS: a CPU that does not multiply bf16 takes minutes a
+#                   step; of 1 step, that one is counted
+#   SECONDS_A_RUN   a peer's run is cut after that, default 480, and counts with the steps that it has done
+# Ours runs before, between and after the peer's methods (f32 only before): the spread of its rows tells how quiet the
+# machine was.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+shape=${1:-135m}
+steps=${STEPS:-4}
+threads=$(nproc)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+cd "$here/../.."
+load=$(cut -d' ' -f1 /proc/loadavg) # before the build
+swift build -c release --product TrainingBenchmark >&2
+cp .build/release/TrainingBenchmark "$work/ours" # a build that comes in between changes nothing
+"${CC:-clang}" -std=gnu17 -O2 "$here/fma.c" -lpthread -o "$work/fma"
+echo "{\"limit_gflops\": $("$work/fma" "$threads"), \"threads\": $threads, \"load\": $load}" >>"$work/rows"
+
+ours() { # formats
+    for method in simpo dpo; do
+        for format in "$@"; do
+            "$work/ours" --shape "$shape" --method $method --dtype $format --steps "$steps" \
+                --threads "$threads" | tee -a "$work/rows" >&2
+        done
+    done
+}
+
+peer() { # method, precision
+    local count=$([ "$2" = f32 ] && echo "$steps" || echo "${BF16_STEPS:-$steps}")
+    [[ $1-$2 =~ ^(${ONLY:-.*})$ ]] || return 0
+    if ! timeout --kill-after=60 "${SECONDS_A_RUN:-480}" "$PEERS/venv-trl/bin/python" "$here/peers/train_trl.py" \
+        --method "$1" --precision "$2" --shape "$shape" --steps "$count" --threads "$threads" \
+        >"$work/peer" 2>"$work/peer.log"; then
+        # What `timeout` had to end is no failure where the run said what it had done.
+        grep -q '^{"engine"' "$work/peer" || tail -n 20 "$work/peer.log" >&2
+    fi
+    grep '^{"engine"' "$work/peer" | tee -a "$work/rows" >&2 ||
+        echo "{\"engine\": \"TRL\", \"method\": \"$1\", \"precision\": \"$2\", \"error\": \"ended without a result\"}" |
+        tee -a "$work/rows" >&2
+}
+
+ours bf16 f32
+if [ -n "${PEERS:-}" ]; then
+    for method in simpo dpo; do
+        for precision in f32 autocast bf16; do peer $method $precision; done
+        ours bf16
+    done
+fi
+python3 "$here/training_table.py" "$work/rows"
