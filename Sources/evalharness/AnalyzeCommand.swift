@@ -44,7 +44,9 @@ struct AnalyzeCommand: AsyncParsableCommand {
                 logProbs[place].rejected?.reference = row.rejected?.sum
             }
         }
-        let analysis = try RewardAnalysis(Self.evaluated(logProbs, recipe.objective))
+        let pairs = try Self.evaluated(logProbs, recipe.objective)
+        let analysis = try RewardAnalysis(pairs)
+        if let plots { try AnalysisPlots(analysis, pairs).write(to: plots) }
         Console.data(json ? JSONValue.object(analysis.json).text(.indented(2)) + "\n" : analysis.table)
     }
 

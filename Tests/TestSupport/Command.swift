@@ -33,6 +33,7 @@ package final class Command: @unchecked Sendable {
     package func start() throws { try process.run() }
 
     package var processID: Int32 { process.processIdentifier }
+    package var isRunning: Bool { process.isRunning }
 
     /// Whether something waits to be read from standard error.
     package var hasSaidOnStandardError: Bool {

@@ -17,7 +17,7 @@ python3 task.py data data
 
 # Pairs from the fine-tuned model's own samples; every tenth prompt is held out.
 "$program" train prepare --model models/sft --prompts data/prompts.jsonl --scorer "exec:python3 task.py score" \
-    --max-tokens 160 --temperature 1.0 --top-p 1.0 --output data/all-pairs.jsonl --no-progress
+    --max-tokens 80 --temperature 1.0 --top-p 1.0 --output data/all-pairs.jsonl --no-progress
 awk 'NR % 10 != 0' data/all-pairs.jsonl >data/pairs.jsonl
 awk 'NR % 10 == 0' data/all-pairs.jsonl >data/held-out-pairs.jsonl
 
@@ -28,7 +28,7 @@ done
 # Held-out prompts, sampled: each model against the fine-tuned one.
 outputs() {
     "$program" generate alpacaeval --prompts data/held-out.json --model "models/$1" --name "$1" --temperature 1 --seed 7 \
-        --max-tokens 160 --results-dir results --no-progress >/dev/null
+        --max-tokens 80 --results-dir results --no-progress >/dev/null
 }
 for name in sft simpo dpo simpo-sum; do outputs $name; done
 for name in simpo dpo simpo-sum; do
