@@ -21,7 +21,7 @@ package struct PreparedData: Sendable {
     ///
     /// - Parameter folder: the checkpoint, for its tokenizer and chat template.
     /// - Throws: `TrainingError.configuration` for settings that make no sense, `.missingInput` for files that are not
-    ///   there, `.badData` for the first line that is not an example, for what the rules refuse, and where no example is
+    ///   there, `.badData` for the first line that is not an example, for what the rules refuse, and where nothing is
     ///   left.
     package init(files paths: [String], folder: String, settings: DataSettings) throws(TrainingError) {
         try settings.checked()
@@ -124,8 +124,8 @@ package struct DataSettings: Hashable, Sendable {
         try truncation.checked()
         if case .demonstrations = use, let length = truncation.maxPromptLength {
             throw .configuration(
-                "max_prompt_length is \(length), and demonstrations are cut as a whole. Leave it out, and give max_length "
-                    + "alone")
+                "max_prompt_length is \(length), and demonstrations are cut as a whole. Leave it out, and give "
+                    + "max_length alone")
         }
     }
 }

@@ -7,14 +7,14 @@ package enum RenderingStyle: String, Codable, CaseIterable, Sendable {
     /// The prompt ends with the header of the assistant's turn, as it does at inference; every row begins with one
     /// beginning token where the tokenizer adds it, and the end of the response is trained.
     ///
-    /// The tokens are those of TRL 0.29 but for rows that TRL begins twice or, with a template that leaves the beginning
-    /// token to the tokenizer, not at all.
+    /// The tokens are those of TRL 0.29 but for rows that TRL begins twice or, with a template that leaves the
+    /// beginning token to the tokenizer, not at all.
     case trl
     /// The SimPO repository's tokens: the assistant's header counts as response, an empty system message goes before
     /// conversations of templates that know one, the end token follows whatever the template ends with.
     ///
-    /// Three inputs that the repository cannot tokenise are: a response that merges with more than the last token of its
-    /// prompt (the boundary moves back to the first merged token), a template that refuses the assistant's turn by
+    /// Taken too are three inputs that the repository refuses: a response that merges with more than the last token of
+    /// its prompt (the boundary moves back to the first merged token), a template that refuses the assistant's turn by
     /// itself (the turn is taken from the whole conversation), and a tokenizer without a beginning token.
     case simpo
     /// TRL 0.29 to the token, the beginning tokens that it doubles or leaves out included.
@@ -51,8 +51,8 @@ package struct ExampleRendering: Sendable {
 
     /// Reads the tokenizer, its configuration and the chat template from a checkpoint's folder.
     ///
-    /// - Throws: `TrainingError.missingInput` or `.badData` for files that are not there or damaged, `.configuration` for
-    ///   a tokenizer without an end token.
+    /// - Throws: `TrainingError.missingInput` or `.badData` for files that are not there or damaged, `.configuration`
+    ///   for a tokenizer without an end token.
     package init(folder: String, style: RenderingStyle) throws(TrainingError) {
         self.style = style
         self.folder = folder
@@ -71,8 +71,8 @@ package struct ExampleRendering: Sendable {
         beginToken = configuration.beginToken.flatMap(tokenizer.id(of:))
         guard let end = configuration.endToken, let id = tokenizer.id(of: end) else {
             throw .configuration(
-                "\(folder)/tokenizer_config.json names no eos_token of the vocabulary, so a model could not learn to stop. "
-                    + "Add it there")
+                "\(folder)/tokenizer_config.json names no eos_token of the vocabulary, so a model could not learn to "
+                    + "stop. Add it there")
         }
         endToken = (end, id)
         specialTokens = Set(tokenizer.addedTokens.lazy.filter(\.isSpecial).map(\.id)).union([id])
@@ -82,8 +82,8 @@ package struct ExampleRendering: Sendable {
 
     /// A row of a prompt and the response to it, which is what is trained.
     ///
-    /// - Throws: `TrainingError.badData` where the template refuses the messages or writes the prompt differently once a
-    ///   response follows, `.configuration` for messages without a template.
+    /// - Throws: `TrainingError.badData` where the template refuses the messages or writes the prompt differently once
+    ///   a response follows, `.configuration` for messages without a template.
     package func row(
         _ exchange: PreferenceExample.Exchange, tools: JSONValue? = nil
     ) throws(TrainingError) -> RenderedRow {
@@ -135,9 +135,8 @@ package struct ExampleRendering: Sendable {
         // Some templates open a turn with more than they leave of it, such as the beginning of a thought.
         guard whole.utf8.starts(with: try text(prompt, tools).utf8) else {
             throw .badData(
-                "the chat template of \(folder) writes the turns before a response differently once the response follows, "
-                    + "so the two cannot be told apart. Use a template that leaves earlier turns as they are, or one with "
-                    + "{% generation %} blocks")
+                "the chat template of \(folder) writes the turns before a response differently once the response "
+                    + "follows, so the two cannot be told apart. Use a template that leaves earlier turns as they are")
         }
         return opened
     }
@@ -237,8 +236,8 @@ package struct ExampleRendering: Sendable {
             guard rendering.text.utf8.starts(with: through.utf8) else {
                 throw .badData(
                     "the chat template of \(folder) writes turn \(index + 1) differently once others follow, so the "
-                        + "assistant's words cannot be found. Use a template with {% generation %} blocks, or train all "
-                        + "tokens or the completion alone")
+                        + "assistant's words cannot be found. Use a template with {% generation %} blocks, or train "
+                        + "all tokens or the completion alone")
             }
             let opened = index == 0 ? "" : try openedText(Array(messages[..<index]), tools, in: through)
             let start = zip(opened.utf8, through.utf8).prefix { $0 == $1 }.count

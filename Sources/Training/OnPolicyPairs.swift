@@ -113,7 +113,7 @@ extension OnPolicyPairs.Prompt {
                 let content = turn["content"]?.string
             else {
                 throw .badData(
-                    "\(place): message \(index + 1) of \"prompt\" needs a role (system, user or assistant) and a content"
+                    "\(place): message \(index + 1) of \"prompt\" needs a role (system, user, assistant) and a content"
                 )
             }
             messages.append(Message(role: role, content: content))
@@ -132,7 +132,7 @@ extension OnPolicyPairs.Prompt {
 }
 
 extension OnPolicyPairs.Pair {
-    /// A prompt of one turn stays a text, and the conversations repeat it; of a longer one they hold the last turn alone.
+    /// A prompt of one turn stays a text, and the conversations repeat it; of a longer one they hold the last turn.
     fileprivate var json: JSONObject {
         let prompt = candidates.prompt
         let turns = prompt.messages.map(\.json)

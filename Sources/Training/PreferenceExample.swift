@@ -292,7 +292,6 @@ package enum PreferenceFile {
     /// - Returns: the SHA-256 of the file's bytes, 64 hexadecimal digits.
     /// - Throws: `TrainingError.missingInput` for a file that cannot be read, `.badData` for one that holds something
     ///   else, with the line; and what `body` throws.
-    @discardableResult
     package static func read(
         _ path: String, each body: (PreferenceExample) throws(TrainingError) -> Void
     ) throws(TrainingError) -> String {

@@ -1,8 +1,8 @@
 /// What is cut of examples that are too long.
 ///
-/// With a limit for prompts: the rule of the SimPO repository and of TRL 0.9. Where a row's prompt and the longer
-/// of the two responses are over `maxLength`, the prompt is cut to `maxPromptLength`; where they still are, the response
-/// is cut to its first `maxLength - maxPromptLength` tokens.
+/// With a limit for prompts: the rule of the SimPO repository and of TRL 0.9. Where a row's prompt and the longer of the
+/// two responses are over `maxLength`, the prompt is cut to `maxPromptLength`; where they still are, the response is cut
+/// to its first `maxLength - maxPromptLength` tokens.
 ///
 /// Without: the rule of TRL 0.29. Every row is cut to `maxLength` as a whole, its response with it.
 package struct RowTruncation: Codable, Hashable, Sendable {

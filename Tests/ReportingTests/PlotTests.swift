@@ -168,7 +168,7 @@ struct PlotTests {
         let frame = try #require(document.frame)
         let rects = document.elements.filter { $0.name == "rect" && $0.attributes["class"] == nil }
         func number(_ index: Int, _ key: String) -> Double { Double(rects[index].attributes[key] ?? "") ?? .nan }
-        #expect(rects.count == 2)
+        try #require(rects.count == 2)
         #expect(abs(number(0, "y") - frame.top) <= 0.1)
         #expect(abs(number(0, "height") - frame.height / 2) <= 0.1)
         #expect(abs(number(1, "y") - frame.top - frame.height / 2) <= 0.1)
@@ -198,10 +198,11 @@ struct PlotTests {
     @Test func `Histograms share their bins and each adds up to its set`() throws {
         let shares = Plot.Bin.shares(of: [[0, 0, 1, 10], [5, 5, .nan, 5], []], bins: 5)
         #expect(shares.map { $0.map(\.value) } == [[0.75, 0, 0, 0, 0.25], [0, 0, 0.75, 0, 0], []])
+        try #require(shares.map(\.count) == [5, 5, 0])
         #expect(shares[0].map(\.lower) == [0, 2, 4, 6, 8])
         #expect(shares[1].map(\.upper) == [2, 4, 6, 8, 10])
         let same = Plot.Bin.shares(of: [[3, 3]], bins: 3)[0]
-        #expect(same.map(\.value) == [0, 1, 0])
+        try #require(same.map(\.value) == [0, 1, 0])
         #expect(same[0].lower == 1.5 && same[2].upper == 4.5)
         #expect(Plot.Bin.shares(of: [[.nan]], bins: 2) == [[]])
         let gap = plot([Plot.Series("", .histogram([Plot.Bin(0, 1, value: 1), Plot.Bin(2, 3, value: 1)]))])

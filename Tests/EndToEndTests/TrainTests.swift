@@ -1,0 +1,181 @@
+import Chat
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+/// The built program trains: what it leaves, and that nothing stops it from leaving just that.
+@Suite struct TrainTests {
+    private let space: Workspace
+    private let checkpoint: CheckpointFolder
+
+    init() throws {
+        space = try Workspace()
+        checkpoint = try CheckpointFolder()
+        func message(_ role: String, _ text: String) -> JSONValue {
+            ["role": .string(role), "content": .string(text)]
+        }
+        let lines = (0..<18).map { index -> String in
+            let prompt = message("user", "Say \(index).")
+            let line: JSONValue = [
+                "chosen": [prompt, message("assistant", "The number \(index).")],
+                "rejected": [prompt, message("assistant", "No\(String(repeating: "!", count: index % 5 + 1))")],
+            ]
+            return line.text() + "\n"
+        }
+        try space.folder.write(lines.dropLast(4).joined(), "train.jsonl")
+        try space.folder.write(lines.suffix(4).joined(), "held-out.jsonl")
+    }
+
+    private func recipe(_ extra: String = "", objective: String = "method: simpo\nbeta: 2.0\ngamma_beta_ratio: 0.5")
+        throws
+    {
+        try space.folder.write(
+            """
+            \(objective)
+            learning_rate: 1.0e-3
+            model_name_or_path: \(checkpoint.path)
+            train_files: train.jsonl
+            eval_files: held-out.jsonl
+            per_device_train_batch_size: 2
+            gradient_accumulation_steps: 2
+            num_train_epochs: 3
+            logging_steps: 1
+            warmup_ratio: 0.1
+            \(extra)
+            """, "recipe.yaml")
+    }
+
+    private func train(_ output: String, _ extra: String...) -> [String] {
+        ["train", "recipe.yaml", "--output", space.path(output), "--no-progress"] + extra
+    }
+
+    private func bytes(_ name: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: space.path(name))) }
+
+    /// The lines of a log without what a clock says.
+    private func log(_ folder: String) throws -> [String] {
+        try JSONValue.parseLines(bytes("\(folder)/metrics.jsonl")).map { line in
+            var object = line.object ?? JSONObject()
+            object["tokens_per_second"] = .null
+            return JSONValue.object(object).text()
+        }
+    }
+
+    @Test(arguments: ["method: dpo\nbeta: 0.1", "method: simpo\nbeta: 2.0\ngamma_beta_ratio: 0.5"])
+    func `A run killed and taken up again leaves the same weights and the same log`(_ objective: String) async throws {
+        try recipe("save_steps: 1\neval_steps: 4", objective: objective)
+        let whole = try await space.command(train("whole", "--threads", "1")).run()
+        #expect(whole.status == 0, "\(whole.errorText)")
+        for lines in [1, 6] {
+            let killed = space.command(train("killed-\(lines)"))
+            try killed.start()
+            while (try? log("killed-\(lines)").count) ?? 0 < lines, killed.isRunning { await Task.yield() }
+            kill(killed.processID, SIGKILL)
+            _ = await killed.finish()
+            let resumed = try await space.command(train("killed-\(lines)", "--threads", "2")).run()
+            #expect(resumed.status == 0, "\(resumed.errorText)")
+            #expect(try bytes("killed-\(lines)/model.safetensors") == bytes("whole/model.safetensors"))
+            #expect(try log("killed-\(lines)") == log("whole"))
+        }
+    }
+
+    @Test func `The folder is a checkpoint with its tokenizer, its recipe and its report`() async throws {
+        try recipe()
+        let run = try await space.command(train("model", "--json")).run()
+        #expect(run.status == 0, "\(run.errorText)")
+        let metrics = try JSONValue(parsing: Array(run.standardOutput))
+        #expect(metrics["rewards/accuracies"]?.number == 1)
+        #expect(metrics["eval_rewards/accuracies"]?.number == 1)
+        #expect(
+            try bytes("model/tokenizer.json")
+                == Data(contentsOf: URL(fileURLWithPath: "\(checkpoint.path)/tokenizer.json")))
+        #expect(try bytes("model/recipe.yaml") == bytes("recipe.yaml"))
+        #expect(try space.json("model/data_report.json")["kept"]?.integer == 14)
+        #expect(String(decoding: try bytes("model/README.md"), as: UTF8.self).contains("SimPO"))
+        let inspection = try await space.run("models", "inspect", space.path("model"))
+        #expect(inspection.status == 0, "\(inspection.errorText)")
+        let analysis = try await space.run(
+            "analyze", "recipe.yaml", "--model", space.path("model"), "--plots", space.path("plots"), "--json")
+        #expect(analysis.status == 0, "\(analysis.errorText)")
+        let found = try JSONValue(parsing: Array(analysis.standardOutput))
+        #expect(found["reward_accuracy"]?["value"]?.number == 1)
+        #expect(found["contingency"]?["reward_only"]?.integer == 0)
+        #expect(SharedData.names(space.path("plots")).count == 4)
+    }
+
+    @Test func `Adapters are left in PEFT's files, or merged`() async throws {
+        try recipe("bf16: false\nlora: {r: 4, lora_alpha: 8, target_modules: [q_proj, v_proj]}")
+        #expect(try await space.command(train("adapter")).run().status == 0)
+        #expect(SharedData.exists(space.path("adapter/adapter_model.safetensors")))
+        #expect(try space.json("adapter/adapter_config.json")["r"]?.integer == 4)
+        #expect(!SharedData.exists(space.path("adapter/model.safetensors")))
+        try recipe("bf16: false\nmerge_adapter: true\nlora: {r: 4, lora_alpha: 8, target_modules: [q_proj, v_proj]}")
+        #expect(try await space.command(train("merged")).run().status == 0)
+        #expect(try await space.run("models", "inspect", space.path("merged")).status == 0)
+    }
+
+    @Test func `Pairs are made of a model's own samples, ranked by a program`() async throws {
+        try space.folder.write((0..<6).map { "{\"prompt\": \"Count to \($0).\"}\n" }.joined(), "prompts.jsonl")
+        let scorer = try space.folder.write(
+            """
+            #!/bin/sh
+            while IFS= read -r line; do
+                id=${line#*\\"id\\":}
+                printf '{"id":%s,"text":"%s"}\\n' "${id%%[,\\}]*}" "${#line}"
+            done
+            """, "scorer.sh")
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: scorer)
+        func prepare(_ output: String) async throws -> Command.Output {
+            try await space.run(
+                "train", "prepare", "--model", checkpoint.path, "--prompts", "prompts.jsonl", "--scorer",
+                "exec:\(scorer)", "--output", output, "--seeds", "1", "2", "3", "--max-tokens", "12",
+                "--evidence", "store.sqlite", "--no-progress")
+        }
+        let first = try await prepare("pairs.jsonl")
+        #expect(first.status == 0, "\(first.errorText)")
+        #expect(try await prepare("again.jsonl").status == 0)
+        #expect(try bytes("pairs.jsonl") == bytes("again.jsonl"))
+        try recipe()
+        let run = try await space.command(train("own", "--train-files", space.path("pairs.jsonl"), "--dry-run")).run()
+        #expect(run.status == 0, "\(run.errorText)")
+        #expect(run.outputText.contains("of memory"))
+    }
+
+    @Test func `What cannot be trained is said in a sentence, with its code`() async throws {
+        let faults: [(String, String, Int32, String)] = [
+            ("beta_: 3", "method: simpo", 78, "means nothing here"),
+            ("", "method: simpo\nbeta: 0.1", 78, "SimPO"),
+            ("", "method: ppo", 78, "known are"),
+            ("max_length: 64\nmax_prompt_length: 64", "method: simpo", 78, "max_prompt_length"),
+            ("lora: {r: 4, lora_alpha: 8, target_modules: [x_proj]}", "method: simpo", 78, "x_proj"),
+        ]
+        for (extra, objective, code, words) in faults {
+            try recipe(extra, objective: objective)
+            let run = try await space.command(train("bad")).run()
+            #expect(run.status == code, "\(words): \(run.errorText)")
+            #expect(run.errorText.contains(words), "\(run.errorText)")
+        }
+        try recipe()
+        try space.folder.write("{\"chosen\": 3}\n", "bad.jsonl")
+        let run = try await space.command(train("bad", "--train-files", space.path("bad.jsonl"))).run()
+        #expect(run.status == 65)
+        #expect(run.errorText.contains("line 1"), "\(run.errorText)")
+        #expect(try await space.command(train("bad", "--train-files", space.path("none.jsonl"))).run().status == 66)
+        #expect(try await space.command(train("bad", "--model", space.path("none"))).run().status == 66)
+    }
+
+    @Test func `Every recipe that is shipped can be read`() async throws {
+        let folder = "\(SharedData.packageRoot)/recipes"
+        var count = 0
+        for setting in SharedData.names(folder) {
+            for file in SharedData.names("\(folder)/\(setting)") where file.hasSuffix(".yaml") {
+                count += 1
+                // Everything is read before the checkpoint is missed.
+                let run = try await space.run(
+                    "train", "\(folder)/\(setting)/\(file)", "--model", space.path("none"), "--dry-run")
+                #expect(run.errorText.contains("no checkpoint folder"), "\(setting)/\(file): \(run.errorText)")
+            }
+        }
+        #expect(count >= 17)
+    }
+}
