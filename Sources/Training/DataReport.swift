@@ -356,9 +356,11 @@ private struct ExamplePreparation: Sendable {
         case (.pair(let chosen, let rejected), .pairs):
             return [prepared(try row(chosen), try row(rejected), example)]
         case (.pair(let chosen, let rejected), .judged):
-            var second = prepared(nil, try row(rejected), example)
+            let (good, bad) = (try row(chosen), try row(rejected))
+            let findings: Set<DataFinding> = good.row == bad.row ? [.identical] : []
+            var second = prepared(nil, bad, example, findings)
             second.isSecond = true
-            return [prepared(try row(chosen), nil, example), second]
+            return [prepared(good, nil, example, findings), second]
         case (.judged(let exchange, let isDesirable), .judged):
             let row = try row(exchange)
             return [prepared(isDesirable ? row : nil, isDesirable ? nil : row, example)]

@@ -52,6 +52,38 @@ package final class MetricsLog {
             values.map { (MetricsLog.tag($0.name), $0.value) }, step: step, wallTime: clock())
     }
 
+    /// The last line of training metrics and the last of held-out ones, without their step; what is null is left out.
+    ///
+    /// - Throws: `TrainingError.badData`, `.inputOutput`.
+    package func last() throws(TrainingError) -> (
+        training: [(name: String, value: Double)], heldOut: [(name: String, value: Double)]
+    ) {
+        var last: (training: [(name: String, value: Double)], heldOut: [(name: String, value: Double)]) = ([], [])
+        for line in try TrainingFiles.read(path).split(separator: UInt8(ascii: "\n")) {
+            let values = try MetricsLog.values(of: line, in: path)
+            if values.contains(where: { $0.name.hasPrefix(MetricsLog.heldOutPrefix) }) {
+                last.heldOut = values
+            } else {
+                last.training = values
+            }
+        }
+        return last
+    }
+
+    private static func values(of line: ArraySlice<UInt8>, in path: String) throws(TrainingError)
+        -> [(name: String, value: Double)]
+    {
+        guard let record = try? JSONValue(parsing: Array(line)), let object = record.object else {
+            throw .badData(
+                "\(path) has a line that is no JSON object: \(String(decoding: line.prefix(80), as: UTF8.self))")
+        }
+        return object.members.compactMap { member in
+            member.key == "step" ? nil : member.value.number.map { (member.key, $0) }
+        }
+    }
+
+    private static let heldOutPrefix = "eval_"
+
     private static func record(step: Int, _ values: [(name: String, value: Double)]) -> JSONValue {
         var record: JSONObject = ["step": .integer(step)]
         var others = JSONObject()
@@ -66,8 +98,7 @@ package final class MetricsLog {
 
     /// `eval/loss` for `eval_loss` and `train/loss` for `loss`, as transformers' trainer tells TensorBoard.
     private static func tag(_ name: String) -> String {
-        let prefix = "eval_"
-        return name.hasPrefix(prefix) ? "eval/\(name.dropFirst(prefix.count))" : "train/\(name)"
+        name.hasPrefix(heldOutPrefix) ? "eval/\(name.dropFirst(heldOutPrefix.count))" : "train/\(name)"
     }
 
     /// Leaves the whole lines of the steps up to `step`.

@@ -100,7 +100,7 @@ package final class Trainer {
                 try observe(.logged(step: state.step, line(norm, clock.lap(state.tokens))))
                 state.unlogged = []
             }
-            if let every = settings.evaluationSteps, !heldOut.isEmpty, isDue(every) || isLast {
+            if !heldOut.isEmpty, isLast || settings.evaluationSteps.map(isDue) == true {
                 try observe(.evaluated(step: state.step, evaluate()))
             }
             try observe(.stepped(step: state.step, of: totalSteps))

@@ -138,24 +138,19 @@ struct TrainingRun {
                 + "\(examples.count) examples, \(trainer.totalSteps) steps.")
         let log = try MetricsLog(folder: output, resumingAt: state.step > 0 ? state.step : nil)
         let bar = ProgressBar("Training", total: trainer.totalSteps, isEnabled: showsProgress)
-        var last: (line: [(name: String, value: Double)], heldOut: [(name: String, value: Double)]) = ([], [])
         let isDone = try trainer.run(
             save: { try checkpoints.save($0, store) }, shouldStop: { Interruption.shared.stop.wasRaised },
             observe: { event in
                 switch event {
-                case .logged(let step, let line):
-                    last.line = line
-                    try log.log(step: step, line)
-                case .evaluated(let step, let line):
-                    last.heldOut = line
-                    try log.log(step: step, line)
+                case .logged(let step, let line), .evaluated(let step, let line): try log.log(step: step, line)
                 case .stepped(let step, _): bar.update(step)
                 case .saved: break
                 }
             })
         guard isDone else { throw Interrupted(done: trainer.state.step, total: trainer.totalSteps) }
-        try write(model, to: output, last.line, last.heldOut, steps: trainer.totalSteps)
-        return last.line + last.heldOut
+        let last = try log.last()
+        try write(model, to: output, last.training, last.heldOut, steps: trainer.totalSteps)
+        return last.training + last.heldOut
     }
 
     /// Writes what TRL needs to take the same steps.

@@ -69,7 +69,9 @@ import Testing
         for lines in [1, 6] {
             let killed = space.command(train("killed-\(lines)"))
             try killed.start()
-            while (try? log("killed-\(lines)").count) ?? 0 < lines, killed.isRunning { await Task.yield() }
+            while (try? log("killed-\(lines)").count) ?? 0 < lines, killed.isRunning {
+                try await Task.sleep(for: .milliseconds(2))
+            }
             kill(killed.processID, SIGKILL)
             _ = await killed.finish()
             let resumed = try await space.command(train("killed-\(lines)", "--threads", "2")).run()
@@ -90,7 +92,7 @@ import Testing
             try bytes("model/tokenizer.json")
                 == Data(contentsOf: URL(fileURLWithPath: "\(checkpoint.path)/tokenizer.json")))
         #expect(try bytes("model/recipe.yaml") == bytes("recipe.yaml"))
-        #expect(try space.json("model/data_report.json")["kept"]?.integer == 14)
+        #expect(try space.json("model/data_report.json")["rows_kept"]?.integer == 14)
         #expect(String(decoding: try bytes("model/README.md"), as: UTF8.self).contains("SimPO"))
         let inspection = try await space.run("models", "inspect", space.path("model"))
         #expect(inspection.status == 0, "\(inspection.errorText)")

@@ -36,7 +36,8 @@ final class Client: @unchecked Sendable {
         isConnected = withUnsafePointer(to: &target) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(descriptor, $0, size) == 0 }
         }
-        var patience = timeval(tv_sec: 20, tv_usec: 0)
+        // Longer than all tests together, whose tasks the server's wait among.
+        var patience = timeval(tv_sec: 300, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
     }
 

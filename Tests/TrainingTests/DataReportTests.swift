@@ -129,6 +129,12 @@ import Training
         #expect(data.files[0].sha256.count == 64)
     }
 
+    @Test func `A response that is both chosen and rejected is neither good nor bad`() throws {
+        let data = try prepare([pair("a", "b", "b"), pair("a", "c", "d")], settings(.judged))
+        #expect(data.pairs.map { $0.rows[0].text } == ["ac</s>", "ad</s>"])
+        #expect(entry(data, .identical) == [2, 2])
+    }
+
     @Test func `Rules say what is dropped, what is kept and what ends the preparation`() throws {
         let lines = [
             pair("a", "b", "c", #", "score_chosen": 1, "score_rejected": 1"#), pair("a", "b", "c"),

@@ -38,6 +38,15 @@ struct MetricsLogTests {
                 """)
     }
 
+    @Test func `The last lines are read back`() throws {
+        try log(1...5)
+        let last = try MetricsLog(folder: folder.path, resumingAt: 5).last()
+        #expect(last.training.map(\.name) == ["loss", "rewards/chosen"])
+        #expect(last.training.map(\.value) == [0.2, 5])
+        #expect(last.heldOut.map(\.name) == ["eval_loss"])
+        #expect(last.heldOut.map(\.value) == [2])
+    }
+
     @Test func `TensorBoard is told the names that transformers gives it`() throws {
         let log = try MetricsLog(folder: folder.path, resumingAt: nil, clock: { 8.5 })
         try log.log(step: 5, [("loss", 0.5), ("rewards/chosen", 2), ("evaluation", 1)])
