@@ -36,6 +36,7 @@ for name in simpo dpo simpo-sum; do
         --baseline outputs:results/alpacaeval/sft/model_outputs.json --judge ./judge --judge-model "exec:python3 task.py judge" \
         --name "$name" --results-dir judged --no-progress
 done
+python3 task.py report results/alpacaeval/{sft,simpo,dpo,simpo-sum}/model_outputs.json
 for name in simpo dpo simpo-sum; do
     echo "== $name"
     "$program" analyze $name.yaml

@@ -4,6 +4,8 @@
   task.py data FOLDER     demonstrations (half of them wrong, of three lengths), prompts to sample for, held-out prompts
   task.py score           a scorer for `train prepare`: JSON Lines in, the last message's score out
   task.py judge           a judge for `run`: JSON Lines in, [[A]], [[B]] or [[C]] out
+  task.py others          500 prompts that `data` gives nobody, to choose settings by
+  task.py report FILES    of each file of outputs: their mean score, how many are all right, their mean length
   task.py tokenizer FILE  writes the tokenizer that lies in base/
 
 Whether a demonstration is right has nothing to do with how long it is. A score is the share of letters that stand where
@@ -67,6 +69,21 @@ def data(folder):
         json.dump([{"instruction": p, "output": ""} for p in held_out], file)
 
 
+def others():
+    rng = random.Random(1)
+    prompts = list(dict.fromkeys(prompt(rng) for _ in range(60_000)))
+    print(json.dumps([{"instruction": p, "output": ""} for p in prompts[40_500:41_000]]))
+
+
+def report(paths):
+    print(f"{'model':10} {'score':>6} {'right':>6} {'characters':>11}")
+    for path in paths:
+        outputs = json.load(open(path))
+        scores = [score(row["instruction"], row["output"]) for row in outputs]
+        length = sum(len(row["output"]) for row in outputs) / len(outputs)
+        print(f"{outputs[0]['generator']:10} {sum(scores) / len(scores):6.3f} {scores.count(1):6} {length:11.1f}")
+
+
 def replies(answer):
     for line in sys.stdin:
         request = json.loads(line)
@@ -115,6 +132,10 @@ if __name__ == "__main__":
             replies(lambda messages: str(score(messages[0]["content"], messages[-1]["content"])))
         case ["judge"]:
             replies(verdict)
+        case ["others"]:
+            others()
+        case ["report", *paths]:
+            report(paths)
         case ["tokenizer", path]:
             tokenizer(path)
         case _:
