@@ -91,6 +91,11 @@ struct AddedTokens: Sendable {
 
 extension AddedTokens {
     /// Reads `added_tokens`; a token that the model knows has the model's id.
+    ///
+    /// The tokenizers library numbers the others itself, whatever the file says: one after another behind the
+    /// vocabulary. A file that says otherwise has two meanings.
+    ///
+    /// - Throws: `TokenizationError.malformed`, also for such a file.
     init(
         _ sections: [TokenizerSection], _ vocabulary: Vocabulary, _ normalizer: Normalizer
     ) throws(TokenizationError) {
@@ -103,7 +108,12 @@ extension AddedTokens {
         let content = try section.string("content")
         if content.isEmpty { return }
         let declared = try section.tokenID(try section.required("id"), content.quoted)
-        let id = vocabulary.id(of: content) ?? declared
+        let id = vocabulary.id(of: content) ?? nextID(behind: vocabulary)
+        guard id == declared || vocabulary.id(of: content) != nil else {
+            throw section.malformed(
+                "gives \(content.quoted) the id \(declared), and the tokenizers library makes it \(id), the next one "
+                    + "behind the vocabulary. Put the token into the vocabulary")
+        }
         if let taken = vocabulary.utf8(of: id), !taken.elementsEqual(content.utf8) {
             throw section.malformed("gives \(content.quoted) the id \(id), which the vocabulary gives to another token")
         }
@@ -118,6 +128,12 @@ extension AddedTokens {
         }
         tokens.append(token)
         try look(for: token, section, normalizer)
+    }
+
+    private func nextID(behind vocabulary: Vocabulary) -> TokenID {
+        let first = TokenID(vocabulary.count)
+        guard let last = tokens.map(\.id).max(), last >= first else { return first }
+        return last + 1
     }
 
     private mutating func look(

@@ -90,9 +90,11 @@ package struct CheckpointFolder: Sendable {
             if !printable.contains(byte) { next += 1 }
             vocabulary[String(Unicode.Scalar(UInt32(scalar))!)] = byte
         }
-        let added = ["<s>", "</s>", "<|user|>", "<|assistant|>", "<|system|>"].enumerated().map { place, text in
+        let special = ["<s>", "</s>", "<|user|>", "<|assistant|>", "<|system|>"]
+        for (place, text) in special.enumerated() { vocabulary[text] = 256 + place }
+        let added = special.map { text in
             [
-                "id": 256 + place, "content": text, "special": true, "single_word": false, "lstrip": false,
+                "id": vocabulary[text]!, "content": text, "special": true, "single_word": false, "lstrip": false,
                 "rstrip": false, "normalized": false,
             ] as [String: Any]
         }

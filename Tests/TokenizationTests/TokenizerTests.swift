@@ -6,14 +6,14 @@ import Tokenization
     /// Byte-level, the GPT-2 pattern, a special token and one that takes whitespace along.
     static let byteLevel = #"""
         {"added_tokens": [
-          {"id": 270, "content": "<end>", "special": true, "normalized": false},
-          {"id": 271, "content": "<tool>", "special": false, "normalized": false, "rstrip": true, "lstrip": true}],
+          {"id": 262, "content": "<end>", "special": true, "normalized": false},
+          {"id": 263, "content": "<tool>", "special": false, "normalized": false, "rstrip": true, "lstrip": true}],
          "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
          "decoder": {"type": "ByteLevel"},
          "post_processor": {"type": "TemplateProcessing",
            "single": [{"SpecialToken": {"id": "<end>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-           "special_tokens": {"<end>": {"id": "<end>", "ids": [270], "tokens": ["<end>"]}}},
+           "special_tokens": {"<end>": {"id": "<end>", "ids": [262], "tokens": ["<end>"]}}},
          "model": {"type": "BPE", "merges": ["h e", "l l", "he ll", "Ġ he", "hell o", "Ã ©"], "vocab": {VOCAB}}}
         """#
 
@@ -44,28 +44,28 @@ import Tokenization
     @Test func `Merges go by rank and the whole word is one token`() throws {
         let tokenizer = try TokenizerTests.make(TokenizerTests.byteLevel)
         #expect(tokenizer.encode("hello", addSpecialTokens: false) == [260])
-        #expect(tokenizer.encode("hello", addSpecialTokens: true) == [270, 260])
+        #expect(tokenizer.encode("hello", addSpecialTokens: true) == [262, 260])
         #expect(tokenizer.encode(" heé", addSpecialTokens: false) == [259, 261])
         #expect(tokenizer.encode(" hellé", addSpecialTokens: false) == [32, 258, 261])
-        #expect(tokenizer.vocabularySize == 272)
+        #expect(tokenizer.vocabularySize == 264)
         #expect(tokenizer.token(259) == "Ġhe")
         #expect(tokenizer.bytes(of: 259) == Array(" he".utf8))
         #expect(tokenizer.bytes(of: 0xC3) == [0xC3])
-        #expect(tokenizer.id(of: "<tool>") == 271)
+        #expect(tokenizer.id(of: "<tool>") == 263)
         #expect(tokenizer.token(265) == nil)
     }
 
     @Test func `An added token takes the whitespace along that its definition names`() throws {
         let tokenizer = try TokenizerTests.make(TokenizerTests.byteLevel)
         let encoding = tokenizer.encodeWithOffsets("he \n<tool> \t he", addSpecialTokens: false)
-        #expect(encoding.ids == [256, 271, 256])
+        #expect(encoding.ids == [256, 263, 256])
         #expect(encoding.offsets == [0..<2, 2..<13, 13..<15])
         #expect(encoding.tokens == ["he", " \n<tool> \t ", "he"])
     }
 
     @Test func `Special tokens are left out of a text only when asked`() throws {
         let tokenizer = try TokenizerTests.make(TokenizerTests.byteLevel)
-        let ids: [TokenID] = [270, 260, 271, 262]
+        let ids: [TokenID] = [262, 260, 263, 264]
         #expect(tokenizer.decode(ids, skipSpecialTokens: false) == "<end>hello<tool>")
         #expect(tokenizer.decode(ids, skipSpecialTokens: true) == "hello<tool>")
     }
@@ -76,6 +76,16 @@ import Tokenization
         let pieces = [0x61, 0xF0, 0x9F, 0x98, 0x80, 0xE2, 0x82].map { decoder.append(TokenID($0)) }
         #expect(pieces == ["a", "", "", "", "😀", "", ""])
         #expect(decoder.finish() == "\u{FFFD}")
+    }
+
+    @Test func `An added token whose id the tokenizers library would change is refused`() throws {
+        for (id, other) in [("262", "270"), ("263", "264")] {
+            let text = TokenizerTests.byteLevel.replacing(
+                "{\"id\": \(id), \"content\"", with: "{\"id\": \(other), \"content\"")
+            #expect(text != TokenizerTests.byteLevel)
+            let error = #expect(throws: TokenizationError.self) { try TokenizerTests.make(text) }
+            #expect("\(try #require(error))".contains("the id \(other), and the tokenizers library makes it \(id)"))
+        }
     }
 
     @Test func `A stream that never becomes text is given out all the same`() throws {
@@ -99,7 +109,7 @@ import Tokenization
             tokenizer.encode("abcdefgh", "uvwxyz", addSpecialTokens: true, truncation: left).ids
                 == Array("fghyz".utf8).map(TokenID.init))
         #expect(
-            tokenizer.encode("abc", addSpecialTokens: true, truncation: Truncation(length: 0, side: .left)) == [270])
+            tokenizer.encode("abc", addSpecialTokens: true, truncation: Truncation(length: 0, side: .left)) == [262])
     }
 
     /// SentencePiece-like, with bytes for what has no token; ▁ stands before the first word only.

@@ -110,6 +110,7 @@ def tokenizer(path):
         merges += [f"{word[:n]} {word[n]}" for n in range(1, len(word))]
     merges = list(dict.fromkeys(merges))
     special = ["<s>", "</s>", "<|user|>", "<|assistant|>"]
+    vocabulary |= {text: 256 + n for n, text in enumerate(special)}
     added = [dict(id=256 + n, content=text, single_word=False, lstrip=False, rstrip=False, normalized=False,
                   special=True) for n, text in enumerate(special)]
     for n, merge in enumerate(merges):
