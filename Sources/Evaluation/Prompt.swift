@@ -7,6 +7,12 @@ package struct Prompt: Hashable, Sendable {
     package var instruction: String
     /// The collection that it came from, as upstream names it.
     package var dataset: String?
+
+    package init(index: Int, instruction: String, dataset: String? = nil) {
+        self.index = index
+        self.instruction = instruction
+        self.dataset = dataset
+    }
 }
 
 /// The prompts of a run, in the order of their file.

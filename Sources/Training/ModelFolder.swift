@@ -1,4 +1,4 @@
-package import Chat
+internal import Chat
 internal import Glibc
 package import LanguageModel
 

@@ -6,13 +6,15 @@ package struct OnPolicyPairs: Sendable {
     package struct Candidates: Hashable, Sendable {
         package var prompt: Prompt
         package var outputs: [String]
-        /// One for each output, the higher the better.
-        package var scores: [Double]
+        /// One for each output, the higher the better; nil where an output or a score could not be had.
+        package var scores: [Double]?
 
-        package init(prompt: Prompt, outputs: [String], scores: [Double]) {
-            precondition(
-                outputs.count == scores.count, "\(outputs.count) outputs and \(scores.count) scores")
-            precondition(scores.allSatisfy(\.isFinite), "scores are finite")
+        package init(prompt: Prompt, outputs: [String], scores: [Double]?) {
+            if let scores {
+                precondition(
+                    outputs.count == scores.count, "\(outputs.count) outputs and \(scores.count) scores")
+                precondition(scores.allSatisfy(\.isFinite), "scores are finite")
+            }
             self.prompt = prompt
             self.outputs = outputs
             self.scores = scores
@@ -27,7 +29,10 @@ package struct OnPolicyPairs: Sendable {
     }
 
     package struct Pair: Hashable, Sendable {
-        package var candidates: Candidates
+        package var prompt: Prompt
+        package var outputs: [String]
+        /// One for each output, the higher the better.
+        package var scores: [Double]
         /// Index of the best output, the first of several.
         package var chosen: Int
         /// Index of the worst output, the first of several.
@@ -39,28 +44,33 @@ package struct OnPolicyPairs: Sendable {
     package private(set) var identical: [Prompt] = []
     /// Prompts whose different outputs all have the same score.
     package private(set) var equallyGood: [Prompt] = []
+    /// Prompts of which an output or a score could not be had.
+    package private(set) var incomplete: [Prompt] = []
 
     package init(_ candidates: [Candidates]) {
         for candidate in candidates {
-            guard let text = candidate.outputs.first, let best = candidate.scores.max(),
-                let worst = candidate.scores.min()
-            else { continue }
+            guard let scores = candidate.scores, let text = candidate.outputs.first, let best = scores.max(),
+                let worst = scores.min()
+            else {
+                incomplete.append(candidate.prompt)
+                continue
+            }
             if candidate.outputs.allSatisfy({ $0.utf8.elementsEqual(text.utf8) }) {
                 identical.append(candidate.prompt)
             } else if best == worst {
                 equallyGood.append(candidate.prompt)
-            } else if let chosen = candidate.scores.firstIndex(of: best),
-                let rejected = candidate.scores.firstIndex(of: worst)
-            {
-                pairs.append(Pair(candidates: candidate, chosen: chosen, rejected: rejected))
+            } else if let chosen = scores.firstIndex(of: best), let rejected = scores.firstIndex(of: worst) {
+                pairs.append(
+                    Pair(
+                        prompt: candidate.prompt, outputs: candidate.outputs, scores: scores, chosen: chosen,
+                        rejected: rejected))
             }
         }
     }
 
     package var summary: String {
         let same = pairs.count { pair in
-            let outputs = pair.candidates.outputs
-            return outputs[pair.chosen].utf8.elementsEqual(outputs[pair.rejected].utf8)
+            pair.outputs[pair.chosen].utf8.elementsEqual(pair.outputs[pair.rejected].utf8)
         }
         var parts = ["\(pairs.count) pairs"]
         if same > 0 { parts.append("of which \(same) have the same text twice, which training drops") }
@@ -69,6 +79,9 @@ package struct OnPolicyPairs: Sendable {
         }
         if !equallyGood.isEmpty {
             parts.append("\(equallyGood.count) prompts without a pair: all scores are the same")
+        }
+        if !incomplete.isEmpty {
+            parts.append("\(incomplete.count) prompts without a pair: an output or a score could not be had")
         }
         return parts.joined(separator: "; ") + "."
     }
@@ -121,7 +134,7 @@ extension OnPolicyPairs.Prompt {
     }
 
     /// The user's words where there is nothing else; nil for a longer conversation.
-    fileprivate var text: String? {
+    package var text: String? {
         messages.count == 1 && messages[0].role == .user ? messages[0].content : nil
     }
 
@@ -134,16 +147,15 @@ extension OnPolicyPairs.Prompt {
 extension OnPolicyPairs.Pair {
     /// A prompt of one turn stays a text, and the conversations repeat it; of a longer one they hold the last turn.
     fileprivate var json: JSONObject {
-        let prompt = candidates.prompt
         let turns = prompt.messages.map(\.json)
         func conversation(_ output: Int) -> JSONValue {
-            let last = Message(role: .assistant, content: candidates.outputs[output]).json
+            let last = Message(role: .assistant, content: outputs[output]).json
             return .array(prompt.text == nil ? [last] : turns + [last])
         }
         return [
             "prompt": prompt.text.map { .string($0) } ?? .array(turns),
-            "all_generated_responses": .array(candidates.outputs.map { .string($0) }),
-            "all_rm_scores": .array(candidates.scores.map { .number($0) }),
+            "all_generated_responses": .array(outputs.map { .string($0) }),
+            "all_rm_scores": .array(scores.map { .number($0) }),
             "chosen": conversation(chosen), "rejected": conversation(rejected),
         ]
     }

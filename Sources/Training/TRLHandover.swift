@@ -1,5 +1,5 @@
-package import Chat
-package import LanguageModel
+internal import Chat
+internal import LanguageModel
 
 /// A run handed to TRL: the rows that this engine made, in the order and at the learning rates of its steps.
 package struct TRLHandover {

@@ -20,7 +20,7 @@ enum ModelRole {
 
 /// The one place where a spelling becomes a model.
 enum OpenModel {
-    static func open(_ source: ModelSource, role: ModelRole, options: RunOptions) throws -> any ChatModel {
+    static func open(_ source: ModelSource, role: ModelRole, options: AskingOptions) throws -> any ChatModel {
         switch source {
         case .openAI(let name):
             let base = Environment.value("OPENAI_BASE_URL") ?? Environment.value("OPENAI_API_BASE")
@@ -52,7 +52,7 @@ enum OpenModel {
     }
 
     /// Replays a store: the answers of the judge's own model, or of the only model that it holds.
-    static func replay(_ text: String, ownModel: ModelSource?, options: RunOptions) async throws -> any ChatModel {
+    static func replay(_ text: String, ownModel: ModelSource?, options: AskingOptions) async throws -> any ChatModel {
         let parts = text.split(separator: "#", maxSplits: 1).map(String.init)
         guard Files.exists(parts[0]) else {
             throw EvaluationError.missingInput(
@@ -74,9 +74,18 @@ enum OpenModel {
         return ReplayChatModel(name: fingerprint, fingerprint: fingerprint, store: store)
     }
 
+    /// `model`, asked only what evidence does not answer.
+    static func recorded(
+        _ model: any ChatModel, store: EvidenceStore, spending: Spending? = nil, options: AskingOptions
+    ) -> any ChatModel {
+        if options.offline { return ReplayChatModel(name: model.name, fingerprint: model.fingerprint, store: store) }
+        return RecordingChatModel(
+            model, store: store, spending: spending, isStopping: { Interruption.shared.stop.wasRaised })
+    }
+
     private static func configuration(
         _ fingerprint: String, _ name: String, _ baseURL: String, _ format: ChatEndpoint.WireFormat, _ key: Secret?,
-        _ role: ModelRole, _ options: RunOptions
+        _ role: ModelRole, _ options: AskingOptions
     ) -> ChatEndpoint.Configuration {
         var configuration = ChatEndpoint.Configuration(name: name, baseURL: baseURL, wireFormat: format, key: key)
         configuration.fingerprint = fingerprint
@@ -95,7 +104,7 @@ enum OpenModel {
         base.map { "\(model)@\($0)" } ?? model
     }
 
-    private static func key(_ role: ModelRole, _ options: RunOptions, variable: String) throws -> Secret? {
+    private static func key(_ role: ModelRole, _ options: AskingOptions, variable: String) throws -> Secret? {
         let name = keyVariable(role, options) ?? variable
         if let key = Environment.secret(name) { return key }
         if options.offline || options.dryRun { return nil }
@@ -106,13 +115,13 @@ enum OpenModel {
 
     /// A key goes to another host only when the user says so: by naming its variable, or by naming that host in
     /// OPENAI_BASE_URL.
-    private static func compatibleKey(_ role: ModelRole, _ options: RunOptions, _ baseURL: String) -> Secret? {
+    private static func compatibleKey(_ role: ModelRole, _ options: AskingOptions, _ baseURL: String) -> Secret? {
         if let name = keyVariable(role, options) { return Environment.secret(name) }
         if let key = Environment.secret("EVALHARNESS_API_KEY") { return key }
         return Environment.value("OPENAI_BASE_URL") == baseURL ? Environment.secret("OPENAI_API_KEY") : nil
     }
 
-    private static func keyVariable(_ role: ModelRole, _ options: RunOptions) -> String? {
+    private static func keyVariable(_ role: ModelRole, _ options: AskingOptions) -> String? {
         if case .judge = role { options.judgeApiKeyEnv } else { options.apiKeyEnv }
     }
 }

@@ -59,10 +59,10 @@ struct Pipeline {
     private func generate(_ source: ModelSource, name: String?, role: ModelRole) async throws -> (ModelOutputs, String)
     {
         let store = try openStore()
-        let opened = try OpenModel.open(source, role: role, options: options)
-        let model = recorded(opened, store: store)
+        let opened = try OpenModel.open(source, role: role, options: options.asking)
+        let model = OpenModel.recorded(opened, store: store, options: options.asking)
         let start = ContinuousClock.now
-        let bar = ProgressBar("generate", total: selected.count, isEnabled: !options.noProgress)
+        let bar = ProgressBar("generate", total: selected.count, isEnabled: !options.asking.noProgress)
         let (outputs, failures) = try await Stages.generateOutputs(
             selected, model: model, decoding: options.decoding.decoding(benchmark),
             maxTokens: options.decoding.maxTokens ?? benchmark.maxTokens, seed: options.decoding.seed,
@@ -119,9 +119,10 @@ struct Pipeline {
                 source: .published(published, path: path), label: label, fingerprint: "published:\(label)",
                 isReferenceJudge: label == benchmark.judge, data: [])
         }
-        let (judge, spending, data) = try await openJudge(try openStore())
+        let (open, data) = try await openJudge(try openStore())
+        let judge = open.judge
         return Judging(
-            source: .judge(judge, spending), label: judge.label, fingerprint: judge.fingerprint,
+            source: .judge(judge, open.spending), label: judge.label, fingerprint: judge.fingerprint,
             isReferenceJudge: try isReference(judge), data: data)
     }
 
@@ -133,7 +134,7 @@ struct Pipeline {
                 outputs: outputs)
         case .judge(let judge, let spending):
             let pairs = Stages.pairs(selected, baseline: baseline, outputs: outputs)
-            let bar = ProgressBar("judge   ", total: pairs.count, isEnabled: !options.noProgress)
+            let bar = ProgressBar("judge   ", total: pairs.count, isEnabled: !options.asking.noProgress)
             let annotations = try await Stages.annotate(
                 pairs, judge: judge, stop: Interruption.shared.stop, progress: bar.update)
             if let spent = await spending?.spent, spent > 0 {
@@ -227,18 +228,7 @@ struct Pipeline {
 
     // MARK: Opening
 
-    func openStore() throws -> EvidenceStore {
-        let path = options.evidence ?? "\(Environment.stateHome)/evalharness/evidence.sqlite"
-        try Files.makeFolder(Files.parent(of: path))
-        return try EvidenceStore(path: path)
-    }
-
-    /// The model, asked only what evidence does not answer.
-    private func recorded(_ model: any ChatModel, store: EvidenceStore) -> any ChatModel {
-        if options.offline { return ReplayChatModel(name: model.name, fingerprint: model.fingerprint, store: store) }
-        return RecordingChatModel(
-            model, store: store, spending: nil, isStopping: { Interruption.shared.stop.wasRaised })
-    }
+    func openStore() throws -> EvidenceStore { try options.asking.openStore() }
 
     /// How fast the engine was, where it had anything to do.
     private func report(_ counts: Engine.Counts, since start: ContinuousClock.Instant) {
@@ -250,67 +240,21 @@ struct Pipeline {
         )
     }
 
-    private func openJudge(
-        _ store: EvidenceStore
-    ) async throws -> (Judge, Spending?, [DatasetCache.Provenance]) {
+    private func openJudge(_ store: EvidenceStore) async throws -> (OpenJudge, [DatasetCache.Provenance]) {
         let definition = try Definitions.judge(options.judge ?? benchmark.judge, home: home)
-        let templateText: String
-        let templateName: String
-        var data: [DatasetCache.Provenance] = []
-        switch definition.template {
-        case .file(let path):
-            templateText = try Files.readText(path, asked: "The judge's template")
-            templateName = path
-        case .dataset:
-            let file = try cache.load(.template)
-            templateText = String(decoding: file.bytes, as: UTF8.self)
-            templateName = file.provenance.name
-            data.append(file.provenance)
+        guard case .dataset = definition.template else {
+            return (try await OpenJudge(definition, store: store, options: options.asking), [])
         }
-        let template = try PromptTemplate(text: templateText, name: templateName)
-        let named = try options.judgeModel.map { try ModelSource($0) }
-        guard let source = named ?? definition.model else {
-            throw EvaluationError.configuration(
-                "The judge \(definition.id) needs a model: name one with "
-                    + "--judge-model.")
-        }
-        if case .replay(let path) = source {
-            let model = try await OpenModel.replay(path, ownModel: definition.model, options: options)
-            return (judge(definition, template, model), nil, data)
-        }
-        var limits = options
-        limits.concurrency = options.concurrency ?? definition.limits.concurrency
-        let model = try OpenModel.open(source, role: .judge(definition.limits), options: limits)
-        var priced = definition
-        // The definition's prices are those of its own model; another one's are unknown.
-        if !isOwn(model, definition) { priced.prices = nil }
-        if options.maxCost != nil, priced.prices == nil {
-            throw EvaluationError.configuration(
-                "--max-cost needs the prices of \(source), and judges/\(definition.id)/judge.yaml gives none for it. Write a "
-                    + "judge of your own with that model and its prices.")
-        }
-        let spending = priced.prices.map { prices in Spending(limit: options.maxCost, price: prices.cost) }
-        let recorded: any ChatModel =
-            options.offline
-            ? ReplayChatModel(name: model.name, fingerprint: model.fingerprint, store: store)
-            : RecordingChatModel(
-                model, store: store, spending: spending, isStopping: { Interruption.shared.stop.wasRaised })
-        return (judge(priced, template, recorded), spending, data)
-    }
-
-    private func judge(_ definition: JudgeDefinition, _ template: PromptTemplate, _ model: any ChatModel) -> Judge {
-        Judge(
-            definition: definition, template: template, model: model, isOwnModel: isOwn(model, definition),
-            retries: options.retryUnparsable)
-    }
-
-    private func isOwn(_ model: any ChatModel, _ definition: JudgeDefinition) -> Bool {
-        definition.model?.fingerprint == model.fingerprint
+        let file = try cache.load(.template)
+        let template = try PromptTemplate(
+            text: String(decoding: file.bytes, as: UTF8.self), name: file.provenance.name)
+        let open = try await OpenJudge(definition, template: template, store: store, options: options.asking)
+        return (open, [file.provenance])
     }
 
     /// The file behind `--judge annotations:FILE` or `--judge-model annotations:FILE`.
     private func publishedAnnotationsPath() throws -> String? {
-        for text in [options.judgeModel, options.judge].compactMap({ $0 }) where text.hasPrefix("annotations:") {
+        for text in [options.asking.judgeModel, options.judge].compactMap({ $0 }) where text.hasPrefix("annotations:") {
             if case .annotations(let path) = try ModelSource(text) { return path }
         }
         return nil
@@ -335,33 +279,5 @@ struct Judging: Sendable {
 
     var isPriced: Bool {
         if case .judge(let judge, _) = source { judge.definition.prices != nil } else { false }
-    }
-}
-
-/// The definitions under `benchmarks/` and `judges/`.
-enum Definitions {
-    static func benchmark(_ name: String, home: String) throws -> Benchmark {
-        try Benchmark(folder: try folder(name, kind: "benchmark", in: "\(home)/benchmarks"))
-    }
-
-    static func judge(_ name: String, home: String) throws -> JudgeDefinition {
-        try JudgeDefinition(folder: try folder(name, kind: "judge", in: "\(home)/judges"))
-    }
-
-    /// The fingerprint of the model that the benchmark's own judge has.
-    static func judgeModel(_ benchmark: Benchmark, home: String) throws -> String? {
-        try judge(benchmark.judge, home: home).model?.fingerprint
-    }
-
-    private static func folder(_ name: String, kind: String, in parent: String) throws -> String {
-        // A path names a definition of the user's own.
-        if name.contains("/"), Files.isFolder(name) { return name }
-        guard !name.contains("/"), Files.exists("\(parent)/\(name)/\(kind).yaml") else {
-            let known = Files.names(in: parent).filter { Files.exists("\(parent)/\($0)/\(kind).yaml") }
-            throw EvaluationError.configuration(
-                "There is no \(kind) \"\(name)\"; known are \(known.joined(separator: ", ")), or the path of a "
-                    + "folder of your own.")
-        }
-        return "\(parent)/\(name)"
     }
 }

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Chat
-import Endpoints
 import Evaluation
 import Evidence
 import Training
@@ -18,7 +17,10 @@ struct PreparePairsCommand: AsyncParsableCommand {
 
     @Option(help: "The checkpoint that is to be trained: a folder.") var model: String
     @Option(help: "JSON Lines with \"prompt\", a text or a list of messages.") var prompts: String
-    @Option(help: "exec:PROGRAM, which answers a request's messages, the last of them the output, with a number.")
+    @Option(
+        help:
+            "What ranks them: exec:PROGRAM, which answers messages, the last of them the output, with a number; or judge:NAME, which compares each two."
+    )
     var scorer: String
     @Option(help: "The file of pairs, JSON Lines.") var output: String
     @Option(parsing: .upToNextOption, help: "A sample for each of these seeds.") var seeds: [UInt64] = [
@@ -27,10 +29,7 @@ struct PreparePairsCommand: AsyncParsableCommand {
     @Option(help: "0 is greedy.") var temperature = 0.8
     @Option(help: "Keep the most likely tokens that make up this probability.") var topP = 0.95
     @Option(help: "The longest output, in tokens.") var maxTokens = 2_048
-    @Option(help: "Outputs in the making at once.") var concurrency: Int?
-    @Option(help: "The evidence store; XDG_STATE_HOME/evalharness/evidence.sqlite when left out.") var evidence: String?
-    @Flag(help: "No progress on stderr.") var noProgress = false
-    @OptionGroup var engine: EngineOptions
+    @OptionGroup var asking: AskingOptions
 
     mutating func validate() throws {
         if Set(seeds).count < 2 || Set(seeds).count < seeds.count {
@@ -42,63 +41,57 @@ struct PreparePairsCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        guard case .local(let folder) = try ModelSource(model), case .exec(let program) = try ModelSource(scorer) else {
-            throw EvaluationError.configuration(
-                "prepare samples from a checkpoint folder (--model) and scores with a program (--scorer exec:PROGRAM).")
+        guard case .local(let folder) = try ModelSource(model) else {
+            throw EvaluationError.configuration("--model \(model): prepare samples from a checkpoint's folder.")
         }
         let prompts = try OnPolicyPairs.prompts(file: prompts)
-        let path = evidence ?? Environment.stateHome + "/evalharness/evidence.sqlite"
-        if evidence == nil { try Files.makeFolder(Files.parent(of: path)) }
-        let store = try EvidenceStore(path: path)
-        Interruption.shared.arm()
-        let local = try engine.open(folder, concurrency: concurrency)
-        let outputs = try await ask(
-            local, store, "Sampling",
-            prompts.flatMap { prompt in
-                seeds.enumerated().map { index, seed in
-                    ChatRequest(
-                        messages: prompt.messages,
-                        decoding: .sampling(temperature: temperature, topK: nil, topP: topP, minP: nil),
-                        maxTokens: maxTokens, seed: seed, sample: index)
-                }
-            })
-        let judge = try ExecChatModel(program: program)
-        let scores = try await ask(
-            judge, store, "Scoring",
-            outputs.enumerated().map { index, output in
-                ChatRequest(
-                    messages: prompts[index / seeds.count].messages + [Message(role: .assistant, content: output)],
-                    decoding: .greedy, maxTokens: 16)
-            })
-        let candidates = try prompts.indices.map { place in
-            let range = place * seeds.count..<(place + 1) * seeds.count
-            return OnPolicyPairs.Candidates(
-                prompt: prompts[place], outputs: Array(outputs[range]), scores: try scores[range].map(number))
+        let store = try asking.openStore()
+        let scorer = try await OutputScorer.open(scorer, store: store, options: asking)
+        if asking.dryRun {
+            let plan: JSONObject = [
+                "samples": .integer(prompts.count * seeds.count),
+                "scorer_calls_at_most": .integer(prompts.count * scorer.requestsAtMost(seeds.count)),
+            ]
+            Console.data(JSONValue.object(plan).text(.indented(2)) + "\n")
+            return
         }
-        let pairs = OnPolicyPairs(candidates)
+        Interruption.shared.arm()
+        let sampled = try await samples(prompts, folder, store)
+        let complete = sampled.compactMap { prompt, outputs in outputs.map { (prompt: prompt, outputs: $0) } }
+        let scores = try await scorer.scores(complete) { bar("Scoring", $0) }
+        let candidates = zip(complete, scores).map { sample, scores in
+            OnPolicyPairs.Candidates(prompt: sample.prompt, outputs: sample.outputs, scores: scores)
+        }
+        let withoutOutputs = sampled.filter { $0.outputs == nil }.map {
+            OnPolicyPairs.Candidates(prompt: $0.prompt, outputs: [], scores: nil)
+        }
+        let pairs = OnPolicyPairs(candidates + withoutOutputs)
         _ = try Files.write(Array(pairs.lines.utf8), to: output)
         Console.note(pairs.summary)
     }
 
-    /// Every answer, in the order of the requests.
-    private func ask(
-        _ model: any ChatModel, _ store: EvidenceStore, _ label: String, _ requests: [ChatRequest]
-    ) async throws -> [String] {
-        let stop = Interruption.shared.stop
-        let recorded = RecordingChatModel(model, store: store, isStopping: { stop.wasRaised })
-        let bar = ProgressBar(label, total: requests.count, isEnabled: !noProgress)
-        return try await mapConcurrently(
-            requests, width: recorded.maxConcurrentRequests, stop: stop, progress: bar.update
-        ) { try await recorded.complete($0).text }
+    /// Each prompt's outputs, in the order of the seeds; nil where one of them failed.
+    private func samples(
+        _ prompts: [OnPolicyPairs.Prompt], _ folder: String, _ store: EvidenceStore
+    ) async throws -> [(prompt: OnPolicyPairs.Prompt, outputs: [String]?)] {
+        let local = try asking.engine.open(folder, concurrency: asking.concurrency)
+        let requests = prompts.flatMap { prompt in
+            seeds.enumerated().map { index, seed in
+                ChatRequest(
+                    messages: prompt.messages,
+                    decoding: .sampling(temperature: temperature, topK: nil, topP: topP, minP: nil),
+                    maxTokens: maxTokens, seed: seed, sample: index)
+            }
+        }
+        let answers = try await OpenModel.recorded(local, store: store, options: asking).answers(
+            to: requests, progress: bar("Sampling", requests.count))
+        return prompts.enumerated().map { place, prompt in
+            let outputs = answers[place * seeds.count..<(place + 1) * seeds.count]
+            return (prompt, outputs.contains(nil) ? nil : outputs.compactMap { $0 })
+        }
     }
 
-    private func number(_ text: String) throws -> Double {
-        let words = text.split(whereSeparator: \.isWhitespace)
-        guard words.count == 1, let value = Double(words[0]), value.isFinite else {
-            throw EvaluationError.badData(
-                "The scorer answered \"\(text.prefix(60))\", and a number is expected. Mend the program, and run the "
-                    + "same command again: the samples are kept.")
-        }
-        return value
+    private func bar(_ label: String, _ total: Int) -> ProgressBar {
+        ProgressBar(label, total: total, isEnabled: !asking.noProgress)
     }
 }

@@ -31,7 +31,7 @@ struct GenerateCommand: AsyncParsableCommand {
         guard let model = options.model else { throw RunCommand.nothingToRun(options.benchmark) }
         Interruption.shared.arm()
         let pipeline = try Pipeline(options)
-        if options.dryRun {
+        if options.asking.dryRun {
             Console.data(try pipeline.generationEstimate(model: model).text(.indented(2)) + "\n")
             return
         }
@@ -88,7 +88,7 @@ struct BenchmarkRun {
     func perform() async throws {
         Interruption.shared.arm()
         let options = pipeline.options
-        if options.dryRun {
+        if options.asking.dryRun {
             Console.data(try await pipeline.estimate(model: model).text(.indented(2)) + "\n")
             return
         }

@@ -47,8 +47,8 @@ struct RunRecord {
         ]
         generation["repetition_penalty"] = options.decoding.repetitionPenalty.map(JSONValue.number)
         if let model = options.model, case .local(let folder)? = try? ModelSource(model) {
-            generation["dtype"] = .string(options.engine.dtype)
-            generation["chat_template_sha256"] = JSONValue(options.engine.templateSHA256(folder))
+            generation["dtype"] = .string(options.asking.engine.dtype)
+            generation["chat_template_sha256"] = JSONValue(options.asking.engine.templateSHA256(folder))
         }
         return .object(generation)
     }

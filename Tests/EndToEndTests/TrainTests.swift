@@ -116,31 +116,83 @@ import Testing
         #expect(try await space.run("models", "inspect", space.path("merged")).status == 0)
     }
 
-    @Test func `Pairs are made of a model's own samples, ranked by a program`() async throws {
-        try space.folder.write((0..<6).map { "{\"prompt\": \"Count to \($0).\"}\n" }.joined(), "prompts.jsonl")
-        let scorer = try space.folder.write(
+    /// A program that answers each request with what the shell makes of `text`, where `$line` is the request.
+    private func program(_ text: String) throws -> String {
+        let path = try space.folder.write(
             """
             #!/bin/sh
             while IFS= read -r line; do
                 id=${line#*\\"id\\":}
-                printf '{"id":%s,"text":"%s"}\\n' "${id%%[,\\}]*}" "${#line}"
+                printf '{"id":%s,"text":"%s"}\\n' "${id%%[,\\}]*}" "\(text)"
             done
-            """, "scorer.sh")
-        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: scorer)
-        func prepare(_ output: String) async throws -> Command.Output {
-            try await space.run(
-                "train", "prepare", "--model", checkpoint.path, "--prompts", "prompts.jsonl", "--scorer",
-                "exec:\(scorer)", "--output", output, "--seeds", "1", "2", "3", "--max-tokens", "12",
-                "--evidence", "store.sqlite", "--no-progress")
-        }
-        let first = try await prepare("pairs.jsonl")
+            """, "program.sh")
+        try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: path)
+        return path
+    }
+
+    private func prepare(_ output: String, scorer: String, _ extra: String...) async throws -> Command.Output {
+        try space.folder.write((0..<6).map { "{\"prompt\": \"Count to \($0).\"}\n" }.joined(), "prompts.jsonl")
+        return try await space.command(
+            [
+                "train", "prepare", "--model", checkpoint.path, "--prompts", "prompts.jsonl", "--scorer", scorer,
+                "--output", output, "--seeds", "1", "2", "3", "--max-tokens", "12", "--evidence", "store.sqlite",
+                "--no-progress",
+            ] + extra
+        ).run()
+    }
+
+    @Test func `Pairs are made of a model's own samples, ranked by a program`() async throws {
+        let scorer = "exec:\(try program("${#line}"))"
+        let first = try await prepare("pairs.jsonl", scorer: scorer)
         #expect(first.status == 0, "\(first.errorText)")
-        #expect(try await prepare("again.jsonl").status == 0)
+        #expect(try await prepare("again.jsonl", scorer: scorer).status == 0)
         #expect(try bytes("pairs.jsonl") == bytes("again.jsonl"))
         try recipe()
         let run = try await space.command(train("own", "--train-files", space.path("pairs.jsonl"), "--dry-run")).run()
         #expect(run.status == 0, "\(run.errorText)")
         #expect(run.outputText.contains("of memory"))
+    }
+
+    @Test func `Pairs are made of a model's own samples, ranked by a judge`() async throws {
+        // A judge that says A whatever stands there first: in both orders every comparison is a draw.
+        let judge = "exec:\(try program("[[A]]"))"
+        let plan = try await prepare(
+            "none.jsonl", scorer: "judge:pairwise_label", "--judge-model", judge, "--dry-run")
+        #expect(try JSONValue(parsing: Array(plan.standardOutput)) == ["samples": 18, "scorer_calls_at_most": 36])
+        let drawn = try await prepare("drawn.jsonl", scorer: "judge:pairwise_label", "--judge-model", judge)
+        #expect(drawn.status == 0, "\(drawn.errorText)")
+        #expect(drawn.errorText.contains("all scores are the same"), "\(drawn.errorText)")
+        #expect(try bytes("drawn.jsonl").isEmpty)
+        // In one order only, the first sample wins against the later ones, and the last loses.
+        let folder = try space.folder.write(
+            """
+            id: first
+            title: The first
+            template: template.txt
+            order: {kind: baseline_first}
+            parser: {kind: label, first: "[[A]]", second: "[[B]]"}
+            decoding: {temperature: 0, max_tokens: 8}
+            """, "first/judge.yaml")
+        try space.folder.write(
+            "<|im_start|>user\n{instruction} {output_1} {output_2}\n<|im_end|>", "first/template.txt")
+        let ranked = try await prepare(
+            "pairs.jsonl", scorer: "judge:\(folder.dropLast("/judge.yaml".count))", "--judge-model", judge)
+        #expect(ranked.status == 0, "\(ranked.errorText)")
+        let lines = try JSONValue.parseLines(bytes("pairs.jsonl"))
+        #expect(!lines.isEmpty)
+        for line in lines {
+            let outputs = line["all_generated_responses"]?.array ?? []
+            #expect(line["chosen"]?[1]?["content"] == outputs.first)
+            #expect(line["all_rm_scores"]?[0]?.number == 1)
+        }
+        // A reply without a verdict makes no pair.
+        let silent = try await prepare(
+            "silent.jsonl", scorer: "judge:pairwise_label", "--judge-model", "exec:\(try program("well"))",
+            "--evidence",
+            "other.sqlite")
+        #expect(silent.status == 0, "\(silent.errorText)")
+        #expect(silent.errorText.contains("could not be had"), "\(silent.errorText)")
+        #expect(try bytes("silent.jsonl").isEmpty)
     }
 
     @Test func `What cannot be trained is said in a sentence, with its code`() async throws {

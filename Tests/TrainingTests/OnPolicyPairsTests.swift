@@ -45,7 +45,7 @@ import Training
         }
     }
 
-    private func candidates(_ outputs: [String], _ scores: [Double]) -> OnPolicyPairs.Candidates {
+    private func candidates(_ outputs: [String], _ scores: [Double]?) -> OnPolicyPairs.Candidates {
         .init(prompt: .init(messages: [.user("p")]), outputs: outputs, scores: scores)
     }
 
@@ -63,14 +63,17 @@ import Training
             candidates(["a", "b", "a"], [1, 1.5, 2]),
             // Two spellings of one letter are two texts.
             candidates(["\u{E9}", "e\u{301}"], [1, 2]),
+            candidates(["a", "b"], nil),
         ])
         #expect(pairs.pairs.count == 3)
         #expect(pairs.identical.count == 1)
         #expect(pairs.equallyGood.count == 1)
+        #expect(pairs.incomplete.count == 1)
         #expect(
             pairs.summary == "3 pairs; of which 1 have the same text twice, which training drops; "
                 + "1 prompts without a pair: all outputs are the same; "
-                + "1 prompts without a pair: all scores are the same."
+                + "1 prompts without a pair: all scores are the same; "
+                + "1 prompts without a pair: an output or a score could not be had."
         )
     }
 

@@ -90,8 +90,8 @@ def make_trainer(options, shape, dataset, folder, clock):
     common = dict(train_dataset=dataset, processing_class=tokenizer(shape["vocab_size"]), callbacks=[clock])
     if options.method == "simpo":
         from trl.experimental.cpo import CPOConfig, CPOTrainer
-        config = CPOConfig(loss_type="simpo", cpo_alpha=0.0, beta=2.0, simpo_gamma=1.0, **settings)
-        return CPOTrainer(model(), args=config, **common)
+        settings = CPOConfig(loss_type="simpo", cpo_alpha=0.0, beta=2.0, simpo_gamma=1.0, **settings)
+        return CPOTrainer(model(), args=settings, **common)
     from trl import DPOConfig, DPOTrainer
     return DPOTrainer(model(), ref_model=model(), args=DPOConfig(beta=0.1, **settings), **common)
 
