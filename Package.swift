@@ -20,9 +20,8 @@ let package = Package(
         .executableTarget(
             name: "evalharness",
             dependencies: [
-                "Serving", "Inference", "Training", "Endpoints", "Evidence", "Reporting", "LanguageModel", "Evaluation",
-                "Tokenization",
-                "Statistics", "Chat",
+                "Serving", "Inference", "Training", "Endpoints", "Evidence", "Reporting", "StarterTasks",
+                "LanguageModel", "Evaluation", "Tokenization", "Statistics", "Chat",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -41,6 +40,8 @@ let package = Package(
             swiftSettings: strict),
         .target(
             name: "Reporting", dependencies: ["Evaluation", "Chat", "Statistics", "CXML2"], swiftSettings: strict),
+
+        .target(name: "StarterTasks", dependencies: ["Evaluation", "Statistics", "Chat"], swiftSettings: strict),
 
         .target(
             name: "Evaluation", dependencies: ["Chat", "Statistics", .product(name: "Yams", package: "Yams")],
@@ -64,6 +65,8 @@ let package = Package(
         .testTarget(name: "ServingTests", dependencies: ["Serving", "Chat"]),
         .testTarget(name: "EvidenceTests", dependencies: ["Evidence", "Chat", "TestSupport"]),
         .testTarget(name: "ReportingTests", dependencies: ["Reporting", "Evaluation", "Chat"]),
+        .testTarget(
+            name: "StarterTasksTests", dependencies: ["StarterTasks", "Evaluation", "Chat", "TestSupport"]),
         .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Statistics", "Chat", "TestSupport"]),
         .testTarget(name: "StatisticsTests", dependencies: ["Statistics", "TestSupport"], exclude: ["Fixtures"]),
         .testTarget(name: "ChatTests", dependencies: ["Chat"]),

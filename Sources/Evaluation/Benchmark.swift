@@ -19,6 +19,20 @@ package struct Benchmark: Hashable, Sendable {
         package var licence: String
     }
 
+    /// What runs when no model is named: prompts, models and a judge of our own, with nothing to download.
+    ///
+    /// Paths are from the folder that holds `benchmarks/`.
+    package struct Starter: Hashable, Sendable {
+        package var prompts: String
+        package var model: String
+        package var baseline: String
+        package var judge: String
+        package var maxTokens: Int
+        package var seed: Int
+        /// The precision of the engine, as `--dtype` takes it.
+        package var precision: String
+    }
+
     package var id: String
     package var title: String
     package var baseline: String
@@ -26,6 +40,7 @@ package struct Benchmark: Hashable, Sendable {
     package var files: [DataFile]
     package var decoding: Decoding
     package var maxTokens: Int
+    package var starter: Starter?
 
     /// Reads `benchmarks/<name>/benchmark.yaml`.
     package init(folder: String) throws(EvaluationError) {
@@ -40,10 +55,24 @@ package struct Benchmark: Hashable, Sendable {
         try generation.refuseUnknown()
         files = []
         for var file in try fields.objects("files") { files.append(try DataFile(&file)) }
+        if var starterFields = try fields.object("starter") { starter = try Starter(&starterFields) }
         try fields.refuseUnknown()
     }
 
     package func file(_ role: DataFile.Role) -> DataFile? { files.first { $0.role == role } }
+}
+
+extension Benchmark.Starter {
+    fileprivate init(_ fields: inout Fields) throws(EvaluationError) {
+        prompts = try fields.requiredString("prompts")
+        model = try fields.requiredString("model")
+        baseline = try fields.requiredString("baseline")
+        judge = try fields.requiredString("judge")
+        maxTokens = try fields.required("max_tokens", try fields.positive("max_tokens"))
+        seed = try fields.integer("seed") ?? 0
+        precision = try fields.requiredString("dtype")
+        try fields.refuseUnknown()
+    }
 }
 
 extension Benchmark.DataFile {

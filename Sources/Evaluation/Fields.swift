@@ -70,6 +70,17 @@ package struct Fields {
         return bool
     }
 
+    /// One text, or a list of them.
+    package mutating func strings(_ key: String) throws(EvaluationError) -> [String] {
+        guard let value = value(key) else { return [] }
+        if let text = value.string { return [text] }
+        let texts = (value.array ?? []).compactMap(\.string)
+        guard let array = value.array, array.count == texts.count else {
+            throw unusable(key, "should be a text or a list of texts")
+        }
+        return texts
+    }
+
     package mutating func object(_ key: String) throws(EvaluationError) -> Fields? {
         guard let value = value(key) else { return nil }
         return try Fields(value, place: "\(place): \(key)")

@@ -1,6 +1,36 @@
 package import Chat
 
-/// A judge as its folder under `judges/` defines it: who is asked, how, and how the reply is read.
+/// A judge as its folder under `judges/` defines it.
+package enum DefinedJudge: Hashable, Sendable {
+    /// A chat model that is asked about each pair.
+    case model(JudgeDefinition)
+    /// This program, by the checks that prompts carry.
+    case checks(ChecksJudge)
+
+    /// Reads `judges/<name>/judge.yaml`.
+    package init(folder: String) throws(EvaluationError) {
+        var fields = try Fields(yamlFile: folder + "/judge.yaml")
+        switch try fields.string("kind") {
+        case nil: self = .model(try JudgeDefinition(folder: folder))
+        case "checks":
+            self = .checks(
+                ChecksJudge(id: try fields.requiredString("id"), title: try fields.requiredString("title")))
+            try fields.refuseUnknown()
+        case let kind?:
+            throw fields.unusable(
+                "kind", "\"\(kind)\" is unknown; known is checks, and none for a judge that is a model")
+        }
+    }
+
+    package var title: String {
+        switch self {
+        case .model(let definition): definition.title
+        case .checks(let judge): judge.title
+        }
+    }
+}
+
+/// A judge that is a chat model: who is asked, how, and how the reply is read.
 package struct JudgeDefinition: Hashable, Sendable {
     package enum TemplateSource: Hashable, Sendable {
         /// A file of the judge's folder.

@@ -7,11 +7,14 @@ package struct Prompt: Hashable, Sendable {
     package var instruction: String
     /// The collection that it came from, as upstream names it.
     package var dataset: String?
+    /// What a program can decide about its outputs.
+    package var checks: CheckList?
 
-    package init(index: Int, instruction: String, dataset: String? = nil) {
+    package init(index: Int, instruction: String, dataset: String? = nil, checks: CheckList? = nil) {
         self.index = index
         self.instruction = instruction
         self.dataset = dataset
+        self.checks = checks
     }
 }
 
@@ -23,7 +26,7 @@ package struct PromptSet: Hashable, Sendable {
     package var isOfficial: Bool
     private var places: [String: Int]
 
-    /// Reads a JSON array of records with an `instruction` each.
+    /// Reads a JSON array, or JSON Lines, of records with an `instruction` each, and `checks` where there are any.
     ///
     /// - Throws: `badData` naming the record: not an array, no instruction, an empty or a repeated one.
     package init(bytes: [UInt8], path: String, isOfficial: Bool) throws(EvaluationError) {
@@ -40,7 +43,12 @@ package struct PromptSet: Hashable, Sendable {
                 )
             }
             places[instruction] = index
-            prompts.append(Prompt(index: index, instruction: instruction, dataset: record["dataset"]?.string))
+            prompts.append(
+                Prompt(
+                    index: index, instruction: instruction, dataset: record["dataset"]?.string,
+                    checks: try record["checks"].map { value throws(EvaluationError) in
+                        try CheckList(value, place: "\(path), record \(index)")
+                    }))
         }
         if prompts.isEmpty { throw .badData("\(path) holds no prompts: an empty list.") }
     }
@@ -53,6 +61,7 @@ enum Records {
     static func read(_ bytes: [UInt8], path: String, asked what: String) throws(EvaluationError) -> [JSONValue] {
         let document: JSONValue
         do {
+            if path.hasSuffix(".jsonl") { return try JSONValue.parseLines(bytes) }
             document = try JSONValue(parsing: bytes)
         } catch {
             throw .badData(

@@ -15,6 +15,7 @@ package struct RunDirectory: Sendable {
     package var annotations: String { path + "/annotations.json" }
     package var scores: String { path + "/scores.json" }
     package var run: String { path + "/run.json" }
+    package var report: String { path + "/report.html" }
 
     /// A run's folder holds the results of one judge, baseline and prompt set: others are never written over it.
     ///

@@ -4,7 +4,7 @@ package import Chat
 package struct ScoreTable: Sendable {
     private let rows: [[String]]
 
-    private static let header = [
+    static let header = [
         "model", "LC win rate", "95 % CI", "win rate", "95 % CI", "n", "missing", "avg length",
     ]
 
@@ -22,7 +22,7 @@ package struct ScoreTable: Sendable {
         }.joined()
     }
 
-    private static func row(_ document: JSONValue) -> [String] {
+    static func row(_ document: JSONValue) -> [String] {
         let metrics = document["metrics"]
         let controlled = metrics?["length_controlled_winrate"]
         let raw = metrics?["win_rate"]

@@ -7,14 +7,19 @@ final class XMLWriter {
     private let buffer: xmlBufferPtr
     private let writer: xmlTextWriterPtr
 
-    init() {
+    /// - Parameter documentType: `html` for a page, which then has no XML declaration.
+    init(documentType: String? = nil) {
         guard let buffer = xmlBufferCreate(), let writer = xmlNewTextWriterMemory(buffer, 0) else {
             preconditionFailure("no memory for an XML document")
         }
         self.buffer = buffer
         self.writer = writer
-        check(xmlTextWriterSetIndent(writer, 1))
-        check(xmlTextWriterStartDocument(writer, nil, "UTF-8", nil))
+        check(xmlTextWriterSetIndent(writer, documentType == nil ? 1 : 0))
+        if let documentType {
+            check(xmlTextWriterWriteDTD(writer, documentType, nil, nil, nil))
+        } else {
+            check(xmlTextWriterStartDocument(writer, nil, "UTF-8", nil))
+        }
     }
 
     deinit {

@@ -7,13 +7,14 @@ enum Definitions {
         try Benchmark(folder: try folder(name, kind: "benchmark", in: "\(home)/benchmarks"))
     }
 
-    static func judge(_ name: String, home: String) throws -> JudgeDefinition {
-        try JudgeDefinition(folder: try folder(name, kind: "judge", in: "\(home)/judges"))
+    static func judge(_ name: String, home: String) throws -> DefinedJudge {
+        try DefinedJudge(folder: try folder(name, kind: "judge", in: "\(home)/judges"))
     }
 
     /// The fingerprint of the model that the benchmark's own judge has.
     static func judgeModel(_ benchmark: Benchmark, home: String) throws -> String? {
-        try judge(benchmark.judge, home: home).model?.fingerprint
+        guard case .model(let definition) = try judge(benchmark.judge, home: home) else { return nil }
+        return definition.model?.fingerprint
     }
 
     private static func folder(_ name: String, kind: String, in parent: String) throws -> String {

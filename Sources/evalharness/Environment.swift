@@ -49,6 +49,13 @@ enum Environment {
         return home
     }
 
+    /// The file of this program, to start it again.
+    static func program() throws -> String {
+        let path = executablePath()
+        if path.isEmpty { throw EvaluationError.missingInput("/proc/self/exe cannot be read: is /proc mounted?") }
+        return path
+    }
+
     private static func executablePath() -> String {
         let path = realpath("/proc/self/exe", nil)
         defer { free(path) }

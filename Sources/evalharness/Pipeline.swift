@@ -119,7 +119,16 @@ struct Pipeline {
                 source: .published(published, path: path), label: label, fingerprint: "published:\(label)",
                 isReferenceJudge: label == benchmark.judge, data: [])
         }
-        let (open, data) = try await openJudge(try openStore())
+        let definition: JudgeDefinition
+        switch try Definitions.judge(options.judge ?? benchmark.judge, home: home) {
+        case .model(let model): definition = model
+        case .checks(let judge):
+            try judge.checked(selected, path: promptPath)
+            return Judging(
+                source: .checks(judge), label: judge.id, fingerprint: judge.fingerprint, isReferenceJudge: false,
+                data: [])
+        }
+        let (open, data) = try await open(definition, try openStore())
         let judge = open.judge
         return Judging(
             source: .judge(judge, open.spending), label: judge.label, fingerprint: judge.fingerprint,
@@ -132,6 +141,8 @@ struct Pipeline {
             return try Stages.replay(
                 published, path: path, prompts: prompts, selected: Set(selected.map(\.index)), baseline: baseline,
                 outputs: outputs)
+        case .checks(let judge):
+            return Stages.pairs(selected, baseline: baseline, outputs: outputs).map(judge.annotate)
         case .judge(let judge, let spending):
             let pairs = Stages.pairs(selected, baseline: baseline, outputs: outputs)
             let bar = ProgressBar("judge   ", total: pairs.count, isEnabled: !options.asking.noProgress)
@@ -147,7 +158,7 @@ struct Pipeline {
     /// The board's judge is its definition, its template and its own model, not a name.
     private func isReference(_ judge: Judge) throws -> Bool {
         guard judge.isOwnModel, judge.template.sha256 == benchmark.file(.template)?.sha256 else { return false }
-        var official = try Definitions.judge(benchmark.judge, home: home)
+        guard case .model(var official) = try Definitions.judge(benchmark.judge, home: home) else { return false }
         official.prices = judge.definition.prices
         official.limits = judge.definition.limits
         return official == judge.definition
@@ -240,8 +251,9 @@ struct Pipeline {
         )
     }
 
-    private func openJudge(_ store: EvidenceStore) async throws -> (OpenJudge, [DatasetCache.Provenance]) {
-        let definition = try Definitions.judge(options.judge ?? benchmark.judge, home: home)
+    private func open(
+        _ definition: JudgeDefinition, _ store: EvidenceStore
+    ) async throws -> (OpenJudge, [DatasetCache.Provenance]) {
         guard case .dataset = definition.template else {
             return (try await OpenJudge(definition, store: store, options: options.asking), [])
         }
@@ -267,6 +279,7 @@ struct Pipeline {
 struct Judging: Sendable {
     enum Source: Sendable {
         case judge(Judge, Spending?)
+        case checks(ChecksJudge)
         case published(PublishedAnnotations, path: String)
     }
 

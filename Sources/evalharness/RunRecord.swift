@@ -1,5 +1,6 @@
 import Chat
 import Evaluation
+import LanguageModel
 
 /// What made a run's numbers, as `run.json` keeps it: no clock and no path, so that equal runs leave equal bytes.
 struct RunRecord {
@@ -35,6 +36,12 @@ struct RunRecord {
             "n_prompts": .integer(prompts.count),
             "files_sha256": .object(files),
         ]
+    }
+
+    /// The vector unit that the outputs were made on, where that can change them: sums of f32 are the same on all.
+    var kernels: String? {
+        guard let model = options.model, case .local? = try? ModelSource(model) else { return nil }
+        return options.asking.engine.dtype == "f32" ? nil : Kernels.availableNames.first
     }
 
     /// Nil for outputs made elsewhere: how they were generated is not known here.

@@ -69,7 +69,7 @@ import Testing
         }
         try await expect(64, ["--limit"], run("--limit", "x"))
         try await expect(64, ["Unknown option"], run("--nonsense"))
-        try await expect(64, ["Name the model"], ["run", "alpacaeval"])
+        try await expect(64, ["Name the model"], ["run", "alpacaeval", "--judge", "checks"])
         try await expect(64, ["gpt:4"], ["run", "alpacaeval", "--prompts", "prompts.json", "--model", "gpt:4"])
         try await expect(78, ["nobench", "alpacaeval"], ["run", "nobench", "--model", "outputs:outputs.json"])
         try await expect(78, ["nojudge", "known are"], run("--judge", "nojudge"))

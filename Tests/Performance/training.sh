@@ -8,7 +8,8 @@
 #   STEPS           of each run, the first of which is not counted; default 4
 #   BF16_STEPS      those of the peer's runs in bf16, default STEPS: a CPU that does not multiply bf16 takes minutes a
 #                   step; of 1 step, that one is counted
-#   SECONDS_A_RUN   a peer's run is cut after that, default 480, and counts with the steps that it has done
+#   SECONDS_A_RUN   a peer's run is cut after that much training, default 300; it counts with the steps that it has done,
+#                   or as a bound where it has done none
 # Ours runs before, between and after the peer's methods (f32 only before): the spread of its rows tells how quiet the
 # machine was.
 set -euo pipefail
@@ -38,12 +39,9 @@ ours() { # formats
 peer() { # method, precision
     local count=$([ "$2" = f32 ] && echo "$steps" || echo "${BF16_STEPS:-$steps}")
     [[ $1-$2 =~ ^(${ONLY:-.*})$ ]] || return 0
-    if ! timeout --kill-after=60 "${SECONDS_A_RUN:-480}" "$PEERS/venv-trl/bin/python" "$here/peers/train_trl.py" \
-        --method "$1" --precision "$2" --shape "$shape" --steps "$count" --threads "$threads" \
-        >"$work/peer" 2>"$work/peer.log"; then
-        # What `timeout` had to end is no failure where the run said what it had done.
-        grep -q '^{"engine"' "$work/peer" || tail -n 20 "$work/peer.log" >&2
-    fi
+    "$PEERS/venv-trl/bin/python" "$here/peers/train_trl.py" --method "$1" --precision "$2" --shape "$shape" \
+        --steps "$count" --threads "$threads" --seconds "${SECONDS_A_RUN:-300}" >"$work/peer" 2>"$work/peer.log" ||
+        tail -n 20 "$work/peer.log" >&2
     grep '^{"engine"' "$work/peer" | tee -a "$work/rows" >&2 ||
         echo "{\"engine\": \"TRL\", \"method\": \"$1\", \"precision\": \"$2\", \"error\": \"ended without a result\"}" |
         tee -a "$work/rows" >&2

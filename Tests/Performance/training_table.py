@@ -50,14 +50,17 @@ def cells(row, limit):
     count = f"{row['steps']} step{'s' if row['steps'] > 1 else ''}"
     if "runs" in row:
         count += f" x {row['runs']}"
-    if row.get("is_cut"):
+    less, more = "", ""
+    if row.get("is_bound"):
+        count, less, more = "1 step, not done", "< ", "> "
+    elif row.get("is_cut"):
         count += ", cut"
     tokens = f"{row['tokens_step']}"
     if "padded_tokens_step" in row:
         tokens += f" (padded {row['padded_tokens_step']})"
-    return [f"{row['pairs_s']:.3f}",
-            f"{row['step_s_median']:.2f} ({row['step_s_min']:.2f} to {row['step_s_max']:.2f}; {count})", tokens,
-            f"{row['peak_rss_mb']}", f"{row['gflops']:.1f}", f"{100 * row['gflops'] / limit:.0f} %"]
+    return [f"{less}{row['pairs_s']:.3f}",
+            f"{more}{row['step_s_median']:.2f} ({row['step_s_min']:.2f} to {row['step_s_max']:.2f}; {count})", tokens,
+            f"{more}{row['peak_rss_mb']}", f"{less}{row['gflops']:.1f}", f"{less}{100 * row['gflops'] / limit:.0f} %"]
 
 
 def comparisons(ours, peers):
@@ -71,14 +74,15 @@ def comparisons(ours, peers):
                 continue
             for format in ("bf16", "f32") if precision == "f32" else ("bf16",):
                 own = ours[method, format]
-                found.append(f"{method} {format}: {own['pairs_s'] / peer['pairs_s']:.2f} times the pairs a second, "
-                             f"{own['peak_rss_mb'] / peer['peak_rss_mb']:.2f} of the memory")
+                (least, most) = ("more than ", "at most ") if peer.get("is_bound") else ("", "")
+                found.append(f"{method} {format}: {least}{own['pairs_s'] / peer['pairs_s']:.2f} times the pairs a second, "
+                             f"{most}{own['peak_rss_mb'] / peer['peak_rss_mb']:.2f} of the memory")
         if peers:
             yield f"- ours over TRL in {name}: " + "; ".join(found)
     for engine, table in (("ours", ours), ("TRL", peers)):
         for precision in NAMES:
             simpo, dpo = table.get(("simpo", precision)), table.get(("dpo", precision))
-            if simpo and dpo and "error" not in simpo and "error" not in dpo:
+            if all(row and "error" not in row and not row.get("is_bound") for row in (simpo, dpo)):
                 yield (f"- SimPO against DPO, {engine} in {NAMES[precision]}: "
                        f"{100 * (1 - simpo['step_s_median'] / dpo['step_s_median']):.0f} % less time a step, "
                        f"{100 * (1 - simpo['peak_rss_mb'] / dpo['peak_rss_mb']):.0f} % less memory")

@@ -1,13 +1,13 @@
 """TRL's steps on the shape, the random rows and the settings of TrainingBenchmark; prints one JSON line.
 
     train_trl.py --method simpo|dpo --precision autocast|bf16|f32 [--shape 135m|tiny] [--steps 4] [--pairs 4]
-                 [--prompt 128] [--threads 2]
+                 [--prompt 128] [--threads 2] [--seconds 0]
 
 SimPO is CPOTrainer's (beta 2, gamma 1, no likelihood term), DPO is DPOTrainer's (beta 0.1) with a reference model in
-memory. autocast keeps f32 weights and multiplies in bf16, bf16 has everything in bf16, f32 nothing. SIGTERM, which
-`timeout` sends, ends it with the steps that are done.
+memory. autocast keeps f32 weights and multiplies in bf16, bf16 has everything in bf16, f32 nothing. After --seconds of
+training it ends with the steps that are done; where there is none, the time so far is a bound of one.
 """
-import argparse, json, os, signal, statistics, sys, tempfile, time
+import argparse, json, os, statistics, sys, tempfile, threading, time
 
 SHAPES = {"135m": dict(hidden_size=576, num_hidden_layers=30, num_attention_heads=9, num_key_value_heads=3,
                        intermediate_size=1536, vocab_size=49152),
@@ -29,16 +29,24 @@ def main():
     times, padded = [], []
 
     class Clock(transformers.TrainerCallback):
+        start = None
         def on_step_begin(self, *_, **__): self.start = time.monotonic()
         def on_step_end(self, *_, **__): times.append(time.monotonic() - self.start)
+        def on_train_begin(self, *_, **__):
+            # A thread, since a signal would wait for the end of a product that takes minutes.
+            if options.seconds: threading.Thread(target=self.watch, daemon=True).start()
+        def watch(self):
+            time.sleep(options.seconds)
+            end()
+    clock = Clock()
 
     versions = f"TRL {trl.__version__}, transformers {transformers.__version__}, torch {torch.__version__}"
-    def end(*_):
-        print(json.dumps(report(options, shape, rows, times, padded, versions)), flush=True)
+    def end():
+        running = None if times or clock.start is None else time.monotonic() - clock.start
+        print(json.dumps(report(options, shape, rows, times, running, padded, versions)), flush=True)
         os._exit(0)
-    signal.signal(signal.SIGTERM, end)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(options, shape, dataset, folder, Clock())
+        trainer = make_trainer(options, shape, dataset, folder, clock)
         trainer._get_train_sampler = lambda *_: torch.utils.data.SequentialSampler(dataset)
         collate = trainer.data_collator
         def counting(features):
@@ -56,7 +64,7 @@ def arguments():
     parser.add_argument("--method", choices=["simpo", "dpo"], required=True)
     parser.add_argument("--precision", choices=["autocast", "bf16", "f32"], required=True)
     parser.add_argument("--shape", choices=SHAPES, default="135m")
-    for name, value in dict(steps=4, pairs=4, prompt=128, threads=2).items():
+    for name, value in dict(steps=4, pairs=4, prompt=128, threads=2, seconds=0).items():
         parser.add_argument(f"--{name}", type=int, default=value)
     return parser.parse_args()
 
@@ -107,16 +115,17 @@ def tokenizer(vocabulary):
                                    unk_token="<unk>")
 
 
-def report(options, shape, rows, times, padded, versions):
+def report(options, shape, rows, times, running, padded, versions):
     # The first step brings memory into being.
-    timed = times[1:] or times
+    timed = times[1:] or times or [running] * (running is not None)
     row = dict(engine=versions, method=options.method, precision=options.precision, pairs=options.pairs,
-               steps=len(timed), is_cut=len(times) < options.steps)
+               steps=len(timed), is_cut=len(times) < options.steps, is_bound=running is not None)
     if not timed:
         return row | dict(error="no step was done in time")
     median = statistics.median(timed)
-    rows = rows[:len(times) * options.pairs]
-    targets = sum(len(chosen) + len(rejected) for _, chosen, rejected in rows) / len(times)
+    steps = len(times) or 1
+    rows = rows[:steps * options.pairs]
+    targets = sum(len(chosen) + len(rejected) for _, chosen, rejected in rows) / steps
     tokens = targets + 2 * options.prompt * options.pairs
     hidden, heads = shape["hidden_size"], 64 * (2 * shape["num_attention_heads"] + 2 * shape["num_key_value_heads"])
     body = shape["num_hidden_layers"] * hidden * (heads + 3 * shape["intermediate_size"])

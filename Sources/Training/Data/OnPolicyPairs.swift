@@ -24,8 +24,13 @@ package struct OnPolicyPairs: Sendable {
     /// A conversation up to the output; a text is the user's only turn.
     package struct Prompt: Hashable, Sendable {
         package var messages: [Message]
+        /// The `checks` of its record, for a scorer that goes by them.
+        package var checks: JSONValue?
 
-        package init(messages: [Message]) { self.messages = messages }
+        package init(messages: [Message], checks: JSONValue? = nil) {
+            self.messages = messages
+            self.checks = checks
+        }
     }
 
     package struct Pair: Hashable, Sendable {
@@ -99,7 +104,8 @@ package struct OnPolicyPairs: Sendable {
     package static func prompts(file path: String) throws(TrainingError) -> [Prompt] {
         var prompts: [(key: [UInt8], prompt: Prompt)] = []
         _ = try PreferenceFile.readValues(path) { value, place throws(TrainingError) in
-            let prompt = try Prompt(value["prompt"], at: place)
+            var prompt = try Prompt(value["prompt"], at: place)
+            prompt.checks = value["checks"]
             prompts.append((prompt.key, prompt))
         }
         prompts.sort { $0.key.lexicographicallyPrecedes($1.key) }

@@ -234,15 +234,4 @@ extension Fields {
     {
         try choice(key, Dictionary(uniqueKeysWithValues: values.map { ($0.rawValue, $0) }))
     }
-
-    /// One text, or a list of them.
-    fileprivate mutating func strings(_ key: String) throws -> [String] {
-        guard let value = value(key) else { return [] }
-        if let text = value.string { return [text] }
-        let texts = (value.array ?? []).compactMap(\.string)
-        guard let array = value.array, array.count == texts.count else {
-            throw unusable(key, "should be a text or a list of texts")
-        }
-        return texts
-    }
 }

@@ -51,6 +51,26 @@ struct RunOptions: ParsableArguments {
         if !(0...1).contains(missingLimit) { throw ValidationError("--missing-limit takes 0 to 1.") }
     }
 
+    /// The run of a newcomer, who named nothing: the benchmark's starter, with what flags say of it.
+    ///
+    /// - Returns: nil where the benchmark has none, or a flag names other prompts or another baseline.
+    func starter() throws -> (options: RunOptions, model: String)? {
+        let home = try Environment.definitionsHome()
+        guard prompts == nil, baseline == nil, judge == nil,
+            let starter = try Definitions.benchmark(benchmark, home: home).starter
+        else { return nil }
+        var options = self
+        let model = "\(home)/\(starter.model)"
+        options.model = model
+        options.prompts = "\(home)/\(starter.prompts)"
+        options.baseline = "\(home)/\(starter.baseline)"
+        options.judge = starter.judge
+        options.decoding.maxTokens = decoding.maxTokens ?? starter.maxTokens
+        options.decoding.seed = decoding.seed ?? UInt64(starter.seed)
+        options.asking.engine.dtype = starter.precision
+        return (options, model)
+    }
+
     /// The prompts that this run is about, in their order.
     func selected(_ set: PromptSet) throws -> [Prompt] {
         var prompts = set.prompts

@@ -10,8 +10,21 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup var options: RunOptions
 
     func run() async throws {
-        guard let model = options.model else { throw RunCommand.nothingToRun(options.benchmark) }
-        try await BenchmarkRun(Pipeline(options), model: model).perform()
+        if let model = options.model {
+            try await BenchmarkRun(Pipeline(options), model: model).perform()
+            return
+        }
+        guard let (starter, model) = try options.starter() else { throw RunCommand.nothingToRun(options.benchmark) }
+        Console.note(
+            "No model is named: this compares two small models that come with evalharness, on its own prompts, offline."
+        )
+        try await BenchmarkRun(Pipeline(starter), model: model).perform()
+        Console.note(
+            """
+            next: evalharness run \(options.benchmark) --prompts \(starter.prompts ?? "") --judge checks \\
+                --baseline \(starter.baseline ?? "") --model PATH     # a checkpoint of yours
+                  evalharness dataset pull \(options.benchmark)       # then --model PATH alone is the official benchmark
+            """)
     }
 
     static func nothingToRun(_ benchmark: String) -> ValidationError {
@@ -124,17 +137,20 @@ struct BenchmarkRun {
             "scores.json": .string(try Files.write(scores, to: directory.scores)),
         ]
         try Files.write(record.json(files: hashes), to: directory.run)
-        report(scores, directory)
+        let found = RunReport(scores: scores, annotations: annotations, kernels: record.kernels)
+        _ = try Files.write(found.page.html, to: directory.report)
+        report(scores, found, directory)
         try MissingLimit(options.missingLimit).check([scores])
         _ = consume lock
     }
 
-    private func report(_ scores: JSONValue, _ directory: RunDirectory) {
+    private func report(_ scores: JSONValue, _ found: RunReport, _ directory: RunDirectory) {
         if pipeline.options.scoring.json {
             Console.data(scores.text(.indented(2)) + "\n")
             return
         }
         Console.data(ScoreTable([scores]).text)
+        for line in found.lines { Console.note(line) }
         for note in scores["notes"]?.array ?? [] { Console.note("note: \(note.string ?? "")") }
         if scores["judge"]?["reference_judge"]?.bool == false {
             Console.note(
@@ -142,7 +158,7 @@ struct BenchmarkRun {
                     + "with runs of "
                     + "this judge")
         }
-        Console.note("results: \(directory.path)")
+        Console.note("results: \(directory.path)\nreport: \(directory.report)")
     }
 }
 

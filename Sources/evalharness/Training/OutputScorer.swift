@@ -4,18 +4,22 @@ import Evaluation
 import Evidence
 import Training
 
-/// What ranks the outputs of a prompt: a program that gives each a number, or a judge of pairs.
+/// What ranks the outputs of a prompt: a program that gives each a number, the prompt's own checks, or a judge of pairs.
 enum OutputScorer {
     /// `exec:PROGRAM`, asked through evidence.
     case program(any ChatModel)
     case judge(OpenJudge)
+    case checks(ChecksJudge)
 
     /// - Parameter text: `exec:PROGRAM`, or `judge:NAME` with the name or the path of a judge's folder.
     static func open(_ text: String, store: EvidenceStore, options: AskingOptions) async throws -> OutputScorer {
         if text.hasPrefix("judge:") {
             let name = String(text.dropFirst("judge:".count))
-            let definition = try Definitions.judge(name, home: try Environment.definitionsHome())
-            return .judge(try await OpenJudge(definition, store: store, options: options))
+            switch try Definitions.judge(name, home: try Environment.definitionsHome()) {
+            case .model(let definition):
+                return .judge(try await OpenJudge(definition, store: store, options: options))
+            case .checks(let judge): return .checks(judge)
+            }
         }
         guard text.hasPrefix("exec:"), case .exec(let program) = try ModelSource(text) else {
             throw EvaluationError.configuration(
@@ -30,6 +34,7 @@ enum OutputScorer {
     func requestsAtMost(_ count: Int) -> Int {
         switch self {
         case .program: count
+        case .checks: 0
         case .judge(let open):
             count * (count - 1) / 2 * open.judge.definition.order.orders(instruction: "").count
         }
@@ -41,6 +46,7 @@ enum OutputScorer {
     ) async throws -> [[Double]?] {
         switch self {
         case .program(let model): try await numbers(sampled, model, progress)
+        case .checks(let judge): try qualities(sampled, judge)
         case .judge(let open): try await preferences(sampled, open, progress)
         }
     }
@@ -73,6 +79,20 @@ enum OutputScorer {
                     + "same command again: the samples are kept.")
         }
         return value
+    }
+
+    private func qualities(
+        _ sampled: [(prompt: OnPolicyPairs.Prompt, outputs: [String])], _ judge: ChecksJudge
+    ) throws -> [[Double]] {
+        try sampled.map { prompt, outputs in
+            guard let value = prompt.checks else {
+                throw EvaluationError.configuration(
+                    "The judge \(judge.id) needs prompts with checks, and \"\(prompt.messages.last?.content ?? "")\" has "
+                        + "none. Write \"checks\" into its record, or name another scorer.")
+            }
+            return outputs.map(
+                try CheckList(value, place: "The prompt \"\(prompt.messages.last?.content ?? "")\"").quality)
+        }
     }
 
     private func preferences(

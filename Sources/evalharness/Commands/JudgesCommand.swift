@@ -12,7 +12,12 @@ struct JudgesCommand: ParsableCommand {
             let home = try Environment.definitionsHome()
             for name in Files.names(in: "\(home)/judges") where Files.exists("\(home)/judges/\(name)/judge.yaml") {
                 let judge = try Definitions.judge(name, home: home)
-                Console.data("\(name)  \(judge.title)  (\(judge.model.map { "\($0)" } ?? "needs --judge-model"))\n")
+                let who =
+                    switch judge {
+                    case .model(let definition): definition.model.map { "\($0)" } ?? "needs --judge-model"
+                    case .checks: "this program"
+                    }
+                Console.data("\(name)  \(judge.title)  (\(who))\n")
             }
         }
     }
