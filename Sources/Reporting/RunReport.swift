@@ -16,13 +16,13 @@ package struct RunReport: Sendable {
         self.kernels = kernels
     }
 
-    private var model: String { ScoreTable.printable(scores["name"]?.string ?? "?") }
-    private var baseline: String { ScoreTable.printable(scores["benchmark"]?["baseline"]?.string ?? "?") }
+    private var model: String { TextTable.printable(scores["name"]?.string ?? "?") }
+    private var baseline: String { TextTable.printable(scores["benchmark"]?["baseline"]?.string ?? "?") }
     private var winRate: JSONValue? { scores["metrics"]?["win_rate"] }
 
     /// What was compared and how.
     private var subject: String {
-        let judge = ScoreTable.printable(scores["judge"]?["id"]?.string ?? "?")
+        let judge = TextTable.printable(scores["judge"]?["id"]?.string ?? "?")
         let count = scores["benchmark"]?["n"]?.integer ?? 0
         return "\(model) against \(baseline) on \(count) prompts, judged by \(judge)."
     }

@@ -3,7 +3,7 @@ enum SVGFrame {
     static func draw(
         into xml: XMLWriter, width: Double, height: Double, title: String, summary: String, content: () -> Void
     ) {
-        let title = ScoreTable.printable(title)
+        let title = TextTable.printable(title)
         xml.element(
             "svg",
             [
@@ -13,7 +13,7 @@ enum SVGFrame {
             ]
         ) {
             xml.element("title", text: title)
-            xml.element("desc", text: ScoreTable.printable(summary))
+            xml.element("desc", text: TextTable.printable(summary))
             xml.element("style", text: SVGColor.darkStyle)
             xml.element(
                 "rect", ["class": "plot-ground", "width": "100%", "height": "100%", "fill": SVGColor.ground])
@@ -37,7 +37,7 @@ enum SVGText {
             [
                 "class": "plot-ink", "x": "\(SVGNumber(x))", "y": "\(SVGNumber(y))", "fill": SVGColor.ink,
                 "text-anchor": anchor.rawValue,
-            ], text: abridged(ScoreTable.printable(text), to: room))
+            ], text: abridged(TextTable.printable(text), to: room))
     }
 
     /// Text that runs upwards, its middle at a place.

@@ -30,7 +30,7 @@ package struct Interval: Codable, Hashable, Sendable {
 
     /// The percentile interval of resampled estimates, nil for a resample without one; with fewer than two, `value`
     /// alone.
-    init(value: Double, estimates: [Double?], level: Double = 0.95, method: String) {
+    package init(value: Double, estimates: [Double?], level: Double = 0.95, method: String) {
         let sorted = estimates.compactMap { $0 }.sorted()
         let tail = (1 - level) / 2
         self.init(
@@ -55,4 +55,30 @@ package func bootstrapMean(_ values: [Double], resamples: Int, seed: UInt64) -> 
     }
     let value = values.reduce(0, +) / Double(values.count)
     return Interval(value: value, estimates: estimates, method: "percentile bootstrap over prompts")
+}
+
+/// Values that hang together, such as those of one prompt, by their sum and number.
+package struct Cluster: Hashable, Sendable {
+    package var sum: Double
+    package var count: Int
+
+    package init(_ values: [Double]) {
+        sum = values.reduce(0, +)
+        count = values.count
+    }
+}
+
+/// The uncertainty of the mean of all values, by drawing as many clusters as there are, with replacement.
+package func bootstrapMean(_ clusters: [Cluster], of what: String, resamples: Int, seed: UInt64) -> Interval {
+    precondition(!clusters.isEmpty && resamples > 1, "\(resamples) resamples of \(clusters.count) clusters")
+    @Sendable func mean(_ drawn: [Cluster]) -> Double? {
+        let (sum, count) = drawn.reduce((0.0, 0)) { ($0.0 + $1.sum, $0.1 + $1.count) }
+        return count > 0 ? sum / Double(count) : nil
+    }
+    let estimates = concurrentMap(resamples) { i -> Double? in
+        var generator = SeededGenerator(seed: seed, stream: UInt64(i))
+        return mean(clusters.indices.map { _ in clusters[generator.index(below: clusters.count)] })
+    }
+    return Interval(
+        value: mean(clusters) ?? .nan, estimates: estimates, method: "percentile bootstrap over \(what)")
 }

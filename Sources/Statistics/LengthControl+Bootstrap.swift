@@ -9,6 +9,35 @@ extension LengthControl {
     package func bootstrap(
         _ rows: [LengthControlRow], fit: LengthControlFit, resamples: Int, seed: UInt64
     ) throws -> Interval {
+        Interval(
+            value: fit.winRate, estimates: try resampledWinRates(rows, fit: fit, resamples: resamples, seed: seed),
+            method: "percentile bootstrap over prompts, refitted at the chosen C")
+    }
+
+    /// The mean win rate of several models on the same prompts, such as a recipe's seeds, in percent: every resample
+    /// draws the same prompts for all of them, and each is refitted as in ``bootstrap(_:fit:resamples:seed:)``.
+    ///
+    /// - Parameter models: for each its rows, in one order of the prompts.
+    /// - Throws: `LengthControlError` where `fit` would.
+    package func bootstrapMean(_ models: [[LengthControlRow]], resamples: Int, seed: UInt64) throws -> Interval {
+        precondition(Set(models.map(\.count)).count == 1, "\(models.map(\.count)) rows of the same prompts")
+        let fits = try models.map { try fit($0) }
+        let estimates = try zip(models, fits).map {
+            try resampledWinRates($0, fit: $1, resamples: resamples, seed: seed)
+        }
+        let means = (0..<resamples).map { resample -> Double? in
+            let values = estimates.compactMap { $0[resample] }
+            return values.count < models.count ? nil : mean(values)
+        }
+        return Interval(
+            value: mean(fits.map(\.winRate)) ?? .nan, estimates: means,
+            method: "percentile bootstrap over prompts of the mean over models, each refitted at its chosen C")
+    }
+
+    /// Nil for a resample without an estimate; the prompts that a resample draws follow from the seed and their number.
+    private func resampledWinRates(
+        _ rows: [LengthControlRow], fit: LengthControlFit, resamples: Int, seed: UInt64
+    ) throws -> [Double?] {
         precondition(resamples > 1, "\(resamples) resamples have no spread")
         let refit = Refit(
             loss: LogisticLoss(
@@ -18,12 +47,9 @@ extension LengthControl {
             count: rows.count,
             regression: LogisticRegression(inverseRegularization: fit.inverseRegularization, columns: design.columns),
             start: coefficients(of: fit))
-        let estimates = concurrentMap(resamples) { i in
+        return concurrentMap(resamples) { i in
             refit.winRate(drawnBy: SeededGenerator(seed: seed, stream: UInt64(i)))
         }
-        return Interval(
-            value: fit.winRate, estimates: estimates,
-            method: "percentile bootstrap over prompts, refitted at the chosen C")
     }
 }
 

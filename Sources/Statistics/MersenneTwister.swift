@@ -77,6 +77,20 @@ package struct MersenneTwister: RandomNumberGenerator, Sendable {
         return UInt32(product >> 32)
     }
 
+    /// `count` numbers in 0..<bound, as NumPy's `RandomState.choice(bound, count)` and `randint(0, bound, count)` draw
+    /// them: bits under a mask, and again where they are too many.
+    package mutating func indices(_ count: Int, below bound: Int) -> [Int] {
+        precondition(0 < bound && bound <= UInt32.max, "an index below \(bound) has no value")
+        let most = UInt32(bound - 1)
+        if most == 0 { return [Int](repeating: 0, count: count) }
+        let mask = UInt32.max >> UInt32(most.leadingZeroBitCount)
+        return (0..<count).map { _ in
+            var value = nextUInt32() & mask
+            while value > most { value = nextUInt32() & mask }
+            return Int(value)
+        }
+    }
+
     private mutating func twist() {
         for i in 0..<Self.size {
             let y = (state[i] & 0x8000_0000) | (state[(i + 1) % Self.size] & 0x7FFF_FFFF)

@@ -60,7 +60,15 @@ import Testing
         #expect(first.status == 0, "\(first.errorText)")
         let found = try JSONValue(parsing: Array(first.standardOutput))
         #expect(found["methods"]?.array?.map { $0["method"] } == ["sft", "dpo", "simpo"])
-        #expect(found["methods"]?[2]?["length_controlled_over_dpo"]?.array?.count == 2)
+        let overDPO = try #require(found["methods"]?[2]?["over_dpo"])
+        #expect(overDPO["win_rate_by_seed"]?.array?.count == 2)
+        // What is computed here from the files is what each comparison's own score says, seed by seed.
+        let scores = try ["1", "2"].map { try space.json("study/against-dpo/alpacaeval/simpo-\($0)/scores.json") }
+        for metric in ["win_rate", "length_controlled_winrate"] {
+            let values = try scores.map { try #require($0["metrics"]?[metric]?["value"]?.number) }
+            let mean = try #require(overDPO[metric]?["value"]?.number)
+            #expect(abs((values[0] + values[1]) / 2 - mean) < 1e-9, "\(metric)")
+        }
         #expect(found["methods"]?[2]?["analyses"]?.array?.count == 2)
         #expect(found["methods"]?[1]?["seconds"]?.array?.count == 2)
         // What is there is not made again.
@@ -69,6 +77,15 @@ import Testing
         #expect(second.standardOutput == first.standardOutput)
         #expect(!second.errorText.contains("simpo-1"))
         #expect(try String(contentsOfFile: space.path("study/logs/sft.log"), encoding: .utf8) == log)
+        // Nor is it taken for what other settings would have made.
+        let other = try await space.command(arguments.map { $0 == "400" ? "410" : $0 }).run()
+        #expect(other.status == 78)
+        #expect(other.errorText.contains("with other settings"), "\(other.errorText)")
+        let recipe = try String(contentsOfFile: space.path("recipes/dpo.yaml"), encoding: .utf8)
+        try space.folder.write(recipe.replacing("beta: 0.3", with: "beta: 0.4"), "recipes/dpo.yaml")
+        let tuned = try await space.command(arguments).run()
+        #expect(tuned.status == 78)
+        #expect(tuned.errorText.contains("The step dpo-1"), "\(tuned.errorText)")
     }
 
     @Test func `The judge by checks refuses prompts without any`() async throws {

@@ -37,11 +37,16 @@ import Testing
             #"{"check": "number", "value": 1234567}"#, ["1,234,567", "1234567", "so 1,234,567."],
             ["1,234,56", "1234,567"]
         ),
+        (#"{"check": "number", "value": 3.3, "tolerance": 0.1}"#, ["3.4", "3.2"], ["3.41", "3.19"]),
         (#"{"check": "number", "value": 10, "tolerance": 0.5}"#, ["9.5", "10.5", "3 4 10"], ["9.4", "10, 3"]),
         (
             #"{"check": "json", "members": {"a": 7, "b": null}}"#,
             [#"{"b": [], "a": 7, "c": 1}"#, "```json\n{\"a\": 7,\n\"b\": 1}\n```"],
             ["a: 7", "[7]", #"{"a": 7, "a": 7}"#]
+        ),
+        (
+            #"{"check": "json", "members": {"a": {"b": 7, "c": [1.0]}}}"#,
+            [#"{"a": {"c": [1], "b": 7.0}}"#], [#"{"a": {"b": 7}}"#, #"{"a": {"b": 7, "c": [1], "d": 1}}"#]
         ),
         (#"{"check": "json"}"#, ["{}"], ["", "{", "3"]),
     ]
@@ -91,6 +96,7 @@ import Testing
         (#"[{"check": "required_words"}]"#, "none of them empty"),
         (#"[{"check": "letter_case", "case": "title"}]"#, "known are upper, lower"),
         (#"[{"check": "number"}]"#, "has no \"value\""),
+        (#"[{"check": "number", "value": 3, "tolerance": -1}]"#, "0 or more"),
         (#"[{"check": "json", "members": 3}]"#, "object of the members"),
     ])
     func `Checks that mean nothing are refused with their place`(_ checks: String, _ words: String) throws {

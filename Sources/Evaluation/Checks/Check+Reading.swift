@@ -53,7 +53,9 @@ extension Check {
             self = .letterCase(letterCase)
         case "number":
             let value = try fields.required("value", try fields.number("value"))
-            self = .number(value, tolerance: try fields.number("tolerance") ?? 0)
+            let tolerance = try fields.number("tolerance") ?? 0
+            if !(tolerance >= 0) { throw fields.unusable("tolerance", "should be 0 or more") }
+            self = .number(value, tolerance: tolerance)
         case "json": self = .json(try fields.members())
         default:
             guard let unit = TextUnit(rawValue: name) else {

@@ -12,9 +12,12 @@ struct ScoreCommand: AsyncParsableCommand {
         discussion: """
             Without --annotations it scores the runs under --results-dir anew and rewrites their scores.json. With \
             --annotations (repeatable, each with its --outputs) it scores files made elsewhere and writes nothing.
+
+            mt-bench, arena-hard and arena-hard-v2 score --judgments made elsewhere, as FastChat and arena-hard-auto do, \
+            with intervals by prompt beside theirs.
             """)
 
-    @Argument(help: "The benchmark: a folder under benchmarks/ (alpacaeval).")
+    @Argument(help: "The benchmark: alpacaeval, mt-bench, arena-hard or arena-hard-v2.")
     var benchmark: String
 
     @Option(help: "An annotations.json of alpaca_eval or evalharness; repeatable.")
@@ -43,6 +46,8 @@ struct ScoreCommand: AsyncParsableCommand {
 
     @OptionGroup var scoring: ScoringOptions
 
+    @OptionGroup(title: "MT-Bench and Arena-Hard") var judgments: JudgmentOptions
+
     mutating func validate() throws {
         if !outputs.isEmpty, outputs.count != annotations.count {
             throw ValidationError("Give one --outputs for each --annotations, in the same order, or none.")
@@ -55,6 +60,7 @@ struct ScoreCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if let benchmark = JudgmentBenchmark(rawValue: benchmark) { return try scoreJudgments(benchmark) }
         let scorer = try Scorer(self)
         if let explain {
             Console.data(try scorer.explanation(of: explain))
@@ -85,6 +91,21 @@ struct ScoreCommand: AsyncParsableCommand {
             }
         }
         try MissingLimit(missingLimit).check(documents)
+    }
+
+    private func scoreJudgments(_ benchmark: JudgmentBenchmark) throws {
+        let board = try benchmark.board(judgments, resamples: scoring.resamples ?? 1_000, seed: seed)
+        if scoring.json {
+            Console.data(board.json.text(.indented(2)) + "\n")
+        } else {
+            Console.data(board.table.text)
+            for note in board.notes { Console.note("note: \(note)") }
+        }
+        if Double(board.missing) > missingLimit * Double(max(1, board.total)) {
+            throw EvaluationError.integrity(
+                "\(board.missing) of \(board.total) verdicts are missing, more than --missing-limit \(missingLimit) allows. "
+                    + "The table above is of the others.")
+        }
     }
 }
 

@@ -2,8 +2,8 @@ import ArgumentParser
 import Chat
 import Evaluation
 
-/// The steps of a study, each a command of this program that leaves files below one folder; a step whose last file is
-/// there is not done again.
+/// The steps of a study, each a command of this program that leaves files below one folder; a step that has ended is not
+/// done again.
 struct Study {
     /// A recipe with a seed.
     struct Run: Hashable {
@@ -56,7 +56,7 @@ struct Study {
 
     /// The fine-tuned model, its pairs, and every model from them.
     func train() throws {
-        try fit("sft", recipe: "sft", seed: seeds[0], data: ["data/sft.jsonl"], base: "base")
+        try fit("sft", recipe: try recipe("sft"), data: "sft", base: "base")
         try step(
             "pairs", leaves: "data/all-pairs.jsonl",
             [
@@ -66,7 +66,7 @@ struct Study {
             ])
         try splitPairs()
         for run in runs {
-            try fit(run.name, recipe: run.method, seed: run.seed, data: ["data/pairs.jsonl"], base: "models/sft")
+            try fit(run.name, recipe: try recipe(run.method, seed: run.seed), data: "pairs", base: "models/sft")
         }
     }
 
@@ -80,23 +80,28 @@ struct Study {
         }
     }
 
-    private func fit(_ name: String, recipe: String, seed: Int, data: [String], base: String) throws {
-        let text = try Files.readText("\(recipes)/\(recipe).yaml", asked: "The recipe").split(
-            separator: "\n", omittingEmptySubsequences: false
-        ).map { $0.hasPrefix("seed:") ? "seed: \(seed)" : String($0) }.joined(separator: "\n")
-        _ = try Files.write(Array(text.utf8), to: path("recipes/\(name).yaml"))
-        let heldOut = recipe == "sft" ? [] : ["--eval-files", path("data/held-out-pairs.jsonl")]
+    /// - Parameter seed: in place of the recipe's own.
+    private func recipe(_ method: String, seed: Int? = nil) throws -> String {
+        let text = try Files.readText("\(recipes)/\(method).yaml", asked: "The recipe")
+        guard let seed else { return text }
+        let lines = text.split(separator: "\n", omittingEmptySubsequences: false).filter { !$0.hasPrefix("seed:") }
+        return lines.joined(separator: "\n") + "seed: \(seed)\n"
+    }
+
+    private func fit(_ name: String, recipe: String, data: String, base: String) throws {
+        let heldOut = data == "pairs" ? ["--eval-files", path("data/held-out-pairs.jsonl")] : []
         try step(
             name, leaves: "models/\(name)/config.json",
             ["train", path("recipes/\(name).yaml"), "--model", path(base), "--output", path("models/\(name)")]
-                + ["--train-files"] + data.map(path) + heldOut + ["--no-progress"], isTimed: true)
+                + ["--train-files", path("data/\(data).jsonl")] + heldOut + ["--no-progress"],
+            input: (file: "recipes/\(name).yaml", text: recipe))
     }
 
     // MARK: Evaluation
 
     /// Outputs for the held-out prompts, the verdicts on them, and the reward analysis of each model.
     func evaluate() throws {
-        try outputs("sft", seed: seeds[0])
+        try outputs("sft", seed: 1)
         for run in runs { try outputs(run.name, seed: run.seed) }
         for run in runs {
             try judge(run.name, against: "sft", opponent: "sft")
@@ -139,30 +144,45 @@ struct Study {
 
     func path(_ name: String) -> String { "\(folder)/\(name)" }
 
-    /// Runs a command of this program unless the file that it leaves is there.
+    /// Runs a command of this program, unless it ran with the same words and the file that it leaves is there.
     ///
-    /// - Parameter output: a file that takes its standard output.
+    /// - Parameters:
+    ///   - input: a file that is written before.
+    ///   - output: a file that takes its standard output.
+    /// - Throws: `configuration` where the step ended before with other words or another input.
     private func step(
-        _ name: String, leaves file: String, _ arguments: [String], output: String? = nil, isTimed: Bool = false
+        _ name: String, leaves file: String, _ arguments: [String], input: (file: String, text: String)? = nil,
+        output: String? = nil
     ) throws {
-        if Files.exists(path(file)) { return }
+        var record: JSONObject = ["command": .array(arguments.map { .string(words($0)) })]
+        if let input { record["input_sha256"] = .string(Digest.sha256(input.text)) }
+        let recordPath = path("logs/\(name).json")
+        if Files.exists(path(file)), Files.exists(recordPath) {
+            let known = try Files.readJSON(recordPath, asked: "The step's record")
+            guard record.members.allSatisfy({ known[$0.key] == $0.value }) else {
+                throw EvaluationError.configuration(
+                    "The step \(name) of the study in \(folder) was done with other settings (\(recordPath)). Name "
+                        + "another folder with --output, or go on with the settings of before.")
+            }
+            return
+        }
         if Interruption.shared.stop.wasRaised { throw CancellationError() }
         Console.note(name)
+        if let input { try Files.write(Array(input.text.utf8), to: path(input.file)) }
         let log = path("logs/\(name).log")
-        let partial = output.map { path("\($0).partial") }
-        let end = try ChildCommand(words: [try Environment.program()] + arguments, log: log, output: partial).run()
+        let program = [try Environment.program()]
+        let end = try ChildCommand(words: program + arguments, log: log, output: output.map(path)).run()
         guard end.code == 0 else {
             Console.error("The step \(name) ended with code \(end.code); \(log) says why. The same command goes on.")
             throw ExitCode(end.code)
         }
-        if let partial, let output {
-            _ = try Files.write(try Files.read(partial, asked: "The output"), to: path(output))
-        }
-        if isTimed {
-            let cost: JSONValue = [
-                "seconds": .number((end.seconds * 10).rounded() / 10), "peak_mb": .integer(end.peakBytes >> 20),
-            ]
-            _ = try Files.write(cost, to: path("logs/\(name).cost.json"))
-        }
+        record["seconds"] = .number((end.seconds * 10).rounded() / 10)
+        record["peak_mb"] = .integer(end.peakBytes >> 20)
+        try Files.write(.object(record), to: recordPath)
+    }
+
+    /// Without the folder, which may be called otherwise the next time.
+    private func words(_ argument: String) -> String {
+        argument.replacing(folder + "/", with: "").replacing(folder, with: ".")
     }
 }

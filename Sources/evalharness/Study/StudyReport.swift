@@ -5,13 +5,20 @@ import Statistics
 
 /// What a study found: the SimPO paper's tables, in small.
 struct StudyReport {
+    /// One recipe's models against the opponent's of the same seeds, in percent, each the mean over seeds with its
+    /// interval over prompts.
+    private struct Comparison {
+        var winRate: Interval
+        /// Nil where the lengths have no spread.
+        var lengthControlled: Interval?
+        /// Of each seed.
+        var winRates: [Double]
+    }
+
     /// One recipe over its seeds.
     private struct Row {
         var method: String
-        /// By opponent: mean preference in percent with its interval over prompts, and the length-controlled one of
-        /// each seed.
-        var winRates: [String: Interval] = [:]
-        var lengthControlled: [String: [Double]] = [:]
+        var comparisons: [String: Comparison] = [:]
         var length: Double
         var quality: Double
         var analyses: [JSONValue]
@@ -48,22 +55,42 @@ struct StudyReport {
         for opponent in Study.opponents {
             let folders = names.map { study.path("against-\(opponent)/alpacaeval/\($0)") }
             guard folders.allSatisfy({ Files.exists("\($0)/scores.json") }) else { continue }
-            let preferences = try folders.map { try Self.preferences("\($0)/annotations.json") }
-            // A prompt's preferences over seeds hang together: the mean of each prompt is what is drawn.
-            let perPrompt = prompts.prompts.indices.map { place in mean(preferences.map { $0[place] }) }
-            row.winRates[opponent] = bootstrapMean(perPrompt.map { 100 * $0 }, resamples: 2_000, seed: 1)
-            row.lengthControlled[opponent] = try folders.compactMap {
-                try Files.readJSON("\($0)/scores.json", asked: "The scores")["metrics"]?["length_controlled_winrate"]?[
-                    "value"]?.number
+            let opponents = try study.seeds.map { seed in
+                let name = opponent == "sft" ? "sft" : Study.Run(method: opponent, seed: seed).name
+                return try Self.outputs(name, study, prompts)
             }
+            let perSeed = try folders.map { try preferences("\($0)/annotations.json") }
+            row.comparisons[opponent] = compare(perSeed, outputs, opponents)
         }
-        for name in names where Files.exists(study.path("logs/\(name).cost.json")) {
-            let cost = try Files.readJSON(study.path("logs/\(name).cost.json"), asked: "The cost")
+        for name in names {
+            let cost = try Files.readJSON(study.path("logs/\(name).json"), asked: "The step's record")
             row.seconds += [cost["seconds"]?.number].compactMap { $0 }
             row.peakMegabytes += [cost["peak_mb"]?.number].compactMap { $0 }
         }
         return row
     }
+
+    /// - Parameters: for each seed, in the order of the prompts.
+    private func compare(
+        _ preferences: [[Double]], _ outputs: [[ModelOutput]], _ opponents: [[ModelOutput]]
+    ) -> Comparison {
+        // A prompt's preferences over seeds hang together: the mean of each prompt is what is drawn.
+        let perPrompt = prompts.prompts.indices.map { place in mean(preferences.map { 100 * $0[place] }) }
+        let rows = preferences.indices.map { seed in
+            prompts.prompts.indices.map { place in
+                let difference = opponents[seed][place].length - outputs[seed][place].length
+                return LengthControlRow(
+                    preference: preferences[seed][place], lengthDifference: Double(difference), difficulty: 0)
+            }
+        }
+        let control = LengthControl(design: .minimal, gamed: [])
+        return Comparison(
+            winRate: bootstrapMean(perPrompt, resamples: Self.resamples, seed: 1),
+            lengthControlled: try? control.bootstrapMean(rows, resamples: Self.resamples, seed: 1),
+            winRates: preferences.map { 100 * mean($0) })
+    }
+
+    private static let resamples = 2_000
 
     private static func outputs(_ name: String, _ study: Study, _ prompts: PromptSet) throws -> [ModelOutput] {
         let path = study.path("outputs/alpacaeval/\(name)/model_outputs.json")
@@ -76,14 +103,15 @@ struct StudyReport {
     }
 
     /// In the order of the prompts.
-    private static func preferences(_ path: String) throws -> [Double] {
+    private func preferences(_ path: String) throws -> [Double] {
         let records = try Files.readJSON(path, asked: "The annotations").array ?? []
-        return try records.map { record in
-            guard let value = record["preference"]?.number else {
-                throw EvaluationError.badData("\(path) lacks a preference. Remove its folder and run the study again.")
-            }
-            return value - 1
+        let values = records.compactMap { $0["preference"]?.number }
+        guard values.count == prompts.prompts.count else {
+            throw EvaluationError.badData(
+                "\(path) has \(values.count) preferences for \(prompts.prompts.count) prompts. Remove its folder and run "
+                    + "the study again.")
         }
+        return values.map { $0 - 1 }
     }
 
     // MARK: Tables
@@ -96,13 +124,9 @@ struct StudyReport {
     private func cells(_ row: Row) -> [String] {
         var cells = [row.method]
         for opponent in Study.opponents {
-            cells.append(row.winRates[opponent].map(Self.shown) ?? "")
-            let values = (row.lengthControlled[opponent] ?? []).sorted()
-            cells.append(
-                values.isEmpty
-                    ? ""
-                    : "\(Self.short(mean(values))) (\(Self.short(values[0])) to \(Self.short(values[values.count - 1])))"
-            )
+            let comparison = row.comparisons[opponent]
+            cells.append(comparison.map { Self.shown($0.winRate) } ?? "")
+            cells.append(comparison?.lengthControlled.map(Self.shown) ?? "")
         }
         cells += [Self.short(row.quality, 3), Self.short(row.length)]
         let accuracies = row.analyses.compactMap { $0["reward_accuracy"]?["value"]?.number }
@@ -142,8 +166,7 @@ struct StudyReport {
                 .paragraph(
                     "Every method begins from the same fine-tuned model and learns from the same pairs of its own samples; "
                         + "seeds \(seeds). \(prompts.prompts.count) held-out prompts, sampled once for each seed and judged by "
-                        + "their checks. Intervals are of 95 %, over prompts; the length-controlled rates are means with the "
-                        + "least and the largest of the seeds."),
+                        + "their checks. Win rates are means over seeds with 95 % intervals over prompts; LC is length control."),
                 .table(HTMLPage.Table(Self.header, rows.map(cells))), .plot(winRatePlot), .plot(lengthPlot),
                 .heading("How reward and likelihood rank held-out pairs"),
                 .paragraph(
@@ -161,7 +184,7 @@ struct StudyReport {
                     "over \(opponent.uppercased())",
                     .bars(
                         rows.filter { $0.method != "sft" }.map { row in
-                            let interval = row.winRates[opponent]
+                            let interval = row.comparisons[opponent]?.winRate
                             return Plot.Bar(
                                 row.method, interval?.value ?? .nan, lower: interval?.lower, upper: interval?.upper)
                         }))
@@ -181,13 +204,12 @@ struct StudyReport {
                 "method": .string(row.method), "quality": .number(row.quality), "avg_length": .number(row.length),
                 "analyses": .array(row.analyses),
             ]
-            for (opponent, interval) in row.winRates.sorted(by: { $0.key < $1.key }) {
-                object["win_rate_over_\(opponent)"] = [
-                    "value": .number(interval.value), "se": .number(interval.standardError),
-                    "ci95": [.number(interval.lower), .number(interval.upper)], "method": .string(interval.method),
+            for (opponent, comparison) in row.comparisons.sorted(by: { $0.key < $1.key }) {
+                object["over_\(opponent)"] = [
+                    "win_rate": Self.json(comparison.winRate),
+                    "length_controlled_winrate": comparison.lengthControlled.map(Self.json) ?? .null,
+                    "win_rate_by_seed": .array(comparison.winRates.map(JSONValue.number)),
                 ]
-                object["length_controlled_over_\(opponent)"] = .array(
-                    (row.lengthControlled[opponent] ?? []).map(JSONValue.number))
             }
             object["seconds"] = .array(row.seconds.map(JSONValue.number))
             object["peak_mb"] = .array(row.peakMegabytes.map(JSONValue.number))
@@ -197,6 +219,13 @@ struct StudyReport {
             "schema": "evalharness.study/1", "n": .integer(prompts.prompts.count),
             "dataset_sha256": .string(prompts.sha256), "seeds": .array(study.seeds.map { .integer($0) }),
             "methods": .array(methods),
+        ]
+    }
+
+    private static func json(_ interval: Interval) -> JSONValue {
+        [
+            "value": .number(interval.value), "se": .number(interval.standardError),
+            "ci95": [.number(interval.lower), .number(interval.upper)], "method": .string(interval.method),
         ]
     }
 

@@ -1,0 +1,117 @@
+internal import Chat
+package import Statistics
+
+/// A row of MT-Bench's pairwise grading: two games, the second with the models in each other's place.
+package struct MTBenchPair: Hashable, Sendable {
+    package enum Winner: String, Sendable {
+        case first = "model_1"
+        case second = "model_2"
+        case tie
+        case error
+    }
+
+    package var question: Int
+    package var turn: Int
+    package var first, second: String
+    package var games: [Winner]
+
+    /// Reads FastChat's `<judge>_pair.jsonl`.
+    ///
+    /// - Throws: `badData` naming the record that is not one of upstream's.
+    package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [MTBenchPair] {
+        var pairs: [MTBenchPair] = []
+        for (index, record) in try Files.records(bytes, path: path).enumerated() {
+            let games = ["g1_winner", "g2_winner"].compactMap { record[$0]?.string.flatMap(Winner.init) }
+            guard let question = record["question_id"]?.integer, let first = record["model_1"]?.string,
+                let second = record["model_2"]?.string, games.count == 2
+            else {
+                throw .badData(
+                    "\(path), record \(index + 1) should have question_id, model_1, model_2, and model_1, model_2, tie or "
+                        + "error as g1_winner and g2_winner.")
+            }
+            pairs.append(
+                MTBenchPair(
+                    question: question, turn: record["turn"]?.integer ?? 1, first: first, second: second, games: games))
+        }
+        return pairs
+    }
+
+    /// For the first model: games that disagree are a tie; nil where one of them has no verdict.
+    package var preferenceForFirst: Double? {
+        if games.contains(.error) { return nil }
+        guard games[0] == games[1] else { return 0.5 }
+        return games[0] == .tie ? 0.5 : games[0] == .first ? 1 : 0
+    }
+
+    /// The games name different winners.
+    var isInconsistent: Bool { games[0] != games[1] && !games.contains(.error) }
+}
+
+/// MT-Bench's table of pairwise grading, as FastChat's `show_result.py` (0e6d3e4) computes it.
+package struct MTBenchPairScore: Hashable, Sendable {
+    package struct Entry: Hashable, Sendable {
+        package var model: String
+        package var wins = 0
+        package var losses = 0
+        package var ties = 0
+        /// Ties whose games named different winners.
+        package var inconsistent = 0
+        package var missing = 0
+        /// Of the adjusted win rate, by resampled questions with all their games.
+        package var interval: Interval?
+
+        package var count: Int { wins + losses + ties }
+        package var winRate: Double { Double(wins) / Double(count) }
+        package var lossRate: Double { Double(losses) / Double(count) }
+        /// With half a win for a tie.
+        package var adjustedWinRate: Double { (Double(wins) + 0.5 * Double(ties)) / Double(count) }
+    }
+
+    /// By adjusted win rate, the best first; models without a verdict are left out, and in `unrated`.
+    package var entries: [Entry] = []
+    package var unrated: [String] = []
+    package var unratedRows = 0
+
+    /// - Parameters:
+    ///   - baseline: only its games are counted, for the others; nil for all games.
+    ///   - resamples: of the interval; 0 for none.
+    package init(_ pairs: [MTBenchPair], baseline: String?, resamples: Int = 1_000) {
+        let pairs = pairs.filter { baseline == nil || $0.first == baseline || $0.second == baseline }
+        var byModel: [String: Entry] = [:]
+        // By model and question.
+        var preferences: [String: [Int: [Double]]] = [:]
+        for pair in pairs {
+            for (model, isFirst) in [(pair.first, true), (pair.second, false)] {
+                var entry = byModel[model] ?? Entry(model: model)
+                if let preference = pair.preferenceForFirst {
+                    let own = isFirst ? preference : 1 - preference
+                    switch own {
+                    case 1: entry.wins += 1
+                    case 0: entry.losses += 1
+                    default: entry.ties += 1
+                    }
+                    if pair.isInconsistent { entry.inconsistent += 1 }
+                    preferences[model, default: [:]][pair.question, default: []].append(own)
+                } else {
+                    entry.missing += 1
+                }
+                byModel[model] = entry
+            }
+        }
+        for (model, var entry) in byModel where model != baseline {
+            if entry.count == 0 {
+                unrated.append(model)
+                unratedRows += entry.missing
+                continue
+            }
+            if resamples > 1 {
+                let questions = (preferences[model] ?? [:]).sorted { $0.key < $1.key }
+                entry.interval = bootstrapMean(
+                    questions.map { Cluster($0.value) }, of: "questions", resamples: resamples, seed: 0)
+            }
+            entries.append(entry)
+        }
+        unrated.sort()
+        entries.sort { ($1.adjustedWinRate, $0.model) < ($0.adjustedWinRate, $1.model) }
+    }
+}

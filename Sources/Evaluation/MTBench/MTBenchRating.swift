@@ -1,0 +1,49 @@
+/// How FastChat's llm_judge (0e6d3e4) reads a judge's reply.
+package enum MTBenchReply {
+    /// The number in the first double brackets, or else in the first single ones.
+    ///
+    /// Any number is taken, as upstream takes it. What upstream dies of, a number that Python does not read, is missing.
+    package static func rating(_ reply: String) -> Verdict {
+        let text = Array(reply.unicodeScalars)
+        guard let found = firstNumber(text, brackets: 2) ?? firstNumber(text, brackets: 1) else {
+            return .missing(.unparsable("the reply holds no rating in brackets"))
+        }
+        let isInteger = !found.contains(".")
+        let hasLeadingZero = found.count > 1 && found.hasPrefix("0") && !found.allSatisfy { $0 == "0" }
+        guard found.unicodeScalars.allSatisfy(\.isASCII), !(isInteger && hasLeadingZero), let value = Double(found)
+        else { return .missing(.unparsable("the rating [[\(found)]] is not a number that llm_judge reads")) }
+        return .rating(value)
+    }
+
+    /// Of a game between A and B.
+    package enum Winner: String, Sendable { case a = "A", b = "B", tie }
+
+    /// `[[A]]` wherever it stands, or else `[[B]]`, or else `[[C]]` for a tie; nil where there is none of them.
+    package static func winner(_ reply: String) -> Winner? {
+        if reply.contains("[[A]]") { return .a }
+        if reply.contains("[[B]]") { return .b }
+        return reply.contains("[[C]]") ? .tie : nil
+    }
+
+    /// Digits, which may have a point among or behind them, between so many brackets.
+    private static func firstNumber(_ text: [Unicode.Scalar], brackets: Int) -> String? {
+        func stand(_ bracket: Unicode.Scalar, at place: Int) -> Bool {
+            place + brackets <= text.count && text[place..<(place + brackets)].allSatisfy { $0 == bracket }
+        }
+        func digits(from place: Int) -> Int {
+            var end = place
+            while end < text.count, text[end].properties.generalCategory == .decimalNumber { end += 1 }
+            return end
+        }
+        for place in text.indices where stand("[", at: place) {
+            let start = place + brackets
+            var end = digits(from: start)
+            if end == start { continue }
+            if end < text.count, text[end] == "." { end = digits(from: end + 1) }
+            if stand("]", at: end) {
+                return text[start..<end].reduce(into: "") { $0.unicodeScalars.append($1) }
+            }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,104 @@
+internal import Chat
+package import Statistics
+
+/// A row of MT-Bench's single grading.
+package struct MTBenchGrade: Hashable, Sendable {
+    package var question: Int
+    package var model: String
+    package var turn: Int
+    /// Nil where upstream writes −1: there is no rating.
+    package var rating: Double?
+
+    package init(question: Int, model: String, turn: Int, rating: Double?) {
+        self.question = question
+        self.model = model
+        self.turn = turn
+        self.rating = rating
+    }
+
+    /// Reads FastChat's `<judge>_single.jsonl`.
+    ///
+    /// - Throws: `badData` naming the record that is not one of upstream's.
+    package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [MTBenchGrade] {
+        var grades: [MTBenchGrade] = []
+        for (index, record) in try Files.records(bytes, path: path).enumerated() {
+            guard let question = record["question_id"]?.integer, let model = record["model"]?.string,
+                let turn = record["turn"]?.integer, let score = record["score"]?.number
+            else {
+                throw .badData(
+                    "\(path), record \(index + 1) should have question_id, model, turn and score. Is it a single grading of "
+                        + "MT-Bench?")
+            }
+            grades.append(
+                MTBenchGrade(question: question, model: model, turn: turn, rating: score == -1 ? nil : score))
+        }
+        return grades
+    }
+
+    /// Ten questions each, from 81 on.
+    package static let categories = [
+        "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",
+    ]
+
+    package var category: String? {
+        let place = (question - 81) / 10
+        return question >= 81 && place < Self.categories.count ? Self.categories[place] : nil
+    }
+}
+
+/// MT-Bench's table of single grading, as FastChat's `show_result.py` (0e6d3e4) computes it.
+package struct MTBenchScore: Hashable, Sendable {
+    package struct Entry: Hashable, Sendable {
+        package var model: String
+        /// Mean over all rows that have a rating: not the mean of the turns where ratings are missing.
+        package var average: Double
+        /// Means of the turns; nil without a rating.
+        package var turns: [Double?]
+        /// Means of both turns by category, without ratings below 0.
+        package var categories: [String: Double]
+        /// By resampled questions, with both their turns.
+        package var interval: Interval?
+        package var ratings: Int
+        package var missing: Int
+    }
+
+    /// By average, the best first. A model without any rating is left out, and in `unrated`.
+    package var entries: [Entry] = []
+    package var unrated: [String] = []
+    package var unratedRows = 0
+
+    /// - Parameter resamples: of the interval; 0 for none.
+    package init(_ grades: [MTBenchGrade], resamples: Int = 1_000) {
+        var models: [String] = []
+        var byModel: [String: [MTBenchGrade]] = [:]
+        for grade in grades {
+            if byModel[grade.model] == nil { models.append(grade.model) }
+            byModel[grade.model, default: []].append(grade)
+        }
+        for model in models {
+            let rows = byModel[model] ?? []
+            let ratings = rows.compactMap(\.rating)
+            guard let average = mean(ratings) else {
+                unrated.append(model)
+                unratedRows += rows.count
+                continue
+            }
+            var entry = Entry(
+                model: model, average: average,
+                turns: [1, 2].map { turn in mean(rows.filter { $0.turn == turn }.compactMap(\.rating)) },
+                categories: [:], ratings: ratings.count, missing: rows.count - ratings.count)
+            for category in MTBenchGrade.categories {
+                let values = rows.filter { $0.category == category }.compactMap(\.rating).filter { $0 >= 0 }
+                if let mean = mean(values) { entry.categories[category] = mean }
+            }
+            if resamples > 1 {
+                let questions = Dictionary(grouping: rows, by: \.question).sorted { $0.key < $1.key }
+                entry.interval = bootstrapMean(
+                    questions.map { Cluster($0.value.compactMap(\.rating)) }, of: "questions", resamples: resamples,
+                    seed: 0)
+            }
+            entries.append(entry)
+        }
+        entries.sort { ($1.average, $0.model) < ($0.average, $1.model) }
+    }
+}

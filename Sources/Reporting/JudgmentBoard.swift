@@ -1,0 +1,164 @@
+package import Chat
+package import Evaluation
+internal import Statistics
+
+/// The models of one set of judgments in one ranking, with upstream's figures and our own intervals side by side.
+package struct JudgmentBoard: Sendable {
+    package static let schema = "evalharness.board/1"
+
+    package let table: TextTable
+    package let json: JSONValue
+    package let notes: [String]
+    /// Games or ratings that are not scored, and all there are.
+    package let missing: Int
+    package let total: Int
+
+    // MARK: Arena-Hard
+
+    /// - Parameters:
+    ///   - benchmark: the identifier, with the category for v2.0.
+    ///   - level: of upstream's interval, in percent.
+    package init(_ score: ArenaScore, benchmark: JSONObject, level: Int) {
+        table = TextTable(
+            ["model", "score", "official \(level) % CI", "95 % CI by prompt", "rows", "avg tokens"],
+            score.entries.map { entry in
+                [
+                    TextTable.printable(entry.model), TextTable.decimal(entry.score, 1),
+                    TextTable.range(entry.lower, entry.upper, 1),
+                    TextTable.range(entry.interval?.lower, entry.interval?.upper, 1), "\(entry.rows)",
+                    entry.averageTokens.map(String.init) ?? "–",
+                ]
+            })
+        missing = score.missing.values.reduce(0, +)
+        total = missing + score.games
+        notes = score.notes + JudgmentBoard.words(score.missing)
+        var effects = JSONObject()
+        for (name, effect) in zip(score.features.names, score.effects) { effects[name] = .number(effect) }
+        json = JudgmentBoard.document(
+            benchmark,
+            [
+                "baseline": .string(score.baseline),
+                "style_effects": score.effects.isEmpty ? .null : .object(effects),
+            ],
+            entries: score.entries.map { entry in
+                var record: JSONObject = ["name": .string(entry.model)]
+                var metric: JSONObject = ["value": .number(entry.score)]
+                metric["official_ci\(level)"] = JudgmentBoard.range(entry.lower, entry.upper)
+                metric.add(entry.interval)
+                metric["n_rows"] = .integer(entry.rows)
+                record["metrics"] = ["score": .object(metric)]
+                if let rating = entry.rating { record["rating"] = .number(rating) }
+                record["avg_tokens"] = entry.averageTokens.map { .integer($0) } ?? .null
+                return .object(record)
+            }, missing: score.missing, notes: score.notes)
+    }
+
+    // MARK: MT-Bench
+
+    package init(_ score: MTBenchScore, benchmark: JSONObject) {
+        table = TextTable(
+            ["model", "average", "95 % CI", "turn 1", "turn 2", "ratings", "missing"] + MTBenchGrade.categories,
+            score.entries.map { entry in
+                [
+                    TextTable.printable(entry.model), TextTable.decimal(entry.average),
+                    TextTable.range(entry.interval?.lower, entry.interval?.upper), TextTable.decimal(entry.turns[0]),
+                    TextTable.decimal(entry.turns[1]), "\(entry.ratings)", "\(entry.missing)",
+                ] + MTBenchGrade.categories.map { TextTable.decimal(entry.categories[$0], 1) }
+            })
+        missing = score.entries.reduce(0) { $0 + $1.missing } + score.unratedRows
+        total = missing + score.entries.reduce(0) { $0 + $1.ratings }
+        notes = JudgmentBoard.unrated(score.unrated)
+        json = JudgmentBoard.document(
+            benchmark, [:],
+            entries: score.entries.map { entry in
+                var average: JSONObject = ["value": .number(entry.average)]
+                average.add(entry.interval)
+                average["n"] = .integer(entry.ratings)
+                average["n_missing"] = .integer(entry.missing)
+                var categories = JSONObject()
+                for name in MTBenchGrade.categories { categories[name] = entry.categories[name].map { .number($0) } }
+                return [
+                    "name": .string(entry.model),
+                    "metrics": [
+                        "average": .object(average),
+                        "first_turn": ["value": entry.turns[0].map { .number($0) } ?? .null],
+                        "second_turn": ["value": entry.turns[1].map { .number($0) } ?? .null],
+                    ], "categories": .object(categories),
+                ]
+            }, missing: missing > 0 ? ["no rating": missing] : [:], notes: notes)
+    }
+
+    package init(_ score: MTBenchPairScore, benchmark: JSONObject, baseline: String?) {
+        table = TextTable(
+            ["model", "win rate", "95 % CI", "wins", "losses", "ties", "inconsistent", "missing"],
+            score.entries.map { entry in
+                [
+                    TextTable.printable(entry.model), TextTable.decimal(100 * entry.adjustedWinRate),
+                    TextTable.range(
+                        entry.interval.map { 100 * $0.lower }, entry.interval.map { 100 * $0.upper }),
+                    "\(entry.wins)", "\(entry.losses)", "\(entry.ties)", "\(entry.inconsistent)", "\(entry.missing)",
+                ]
+            })
+        missing = score.entries.reduce(0) { $0 + $1.missing } + score.unratedRows
+        total = missing + score.entries.reduce(0) { $0 + $1.count }
+        notes = JudgmentBoard.unrated(score.unrated)
+        json = JudgmentBoard.document(
+            benchmark, ["baseline": baseline.map { .string($0) } ?? .null],
+            entries: score.entries.map { entry in
+                var rate: JSONObject = ["value": .number(entry.adjustedWinRate)]
+                rate.add(entry.interval)
+                rate["n"] = .integer(entry.count)
+                rate["n_missing"] = .integer(entry.missing)
+                return [
+                    "name": .string(entry.model),
+                    "metrics": [
+                        "win_rate_adjusted": .object(rate), "win_rate": ["value": .number(entry.winRate)],
+                        "loss_rate": ["value": .number(entry.lossRate)],
+                    ], "wins": .integer(entry.wins), "losses": .integer(entry.losses), "ties": .integer(entry.ties),
+                    "inconsistent": .integer(entry.inconsistent),
+                ]
+            }, missing: missing > 0 ? ["no verdict": missing] : [:], notes: notes)
+    }
+
+    // MARK: Parts
+
+    private static func document(
+        _ benchmark: JSONObject, _ more: JSONObject, entries: [JSONValue], missing: [String: Int], notes: [String]
+    ) -> JSONValue {
+        var counts = JSONObject()
+        for (reason, count) in missing.sorted(by: { $0.key < $1.key }) { counts[reason] = .integer(count) }
+        var document: JSONObject = ["schema": .string(schema), "benchmark": .object(benchmark)]
+        for member in more.members { document[member.key] = member.value }
+        document["entries"] = .array(entries)
+        document["missing"] = .object(counts)
+        document["notes"] = .array(notes.map { .string($0) })
+        return .object(document)
+    }
+
+    fileprivate static func range(_ lower: Double?, _ upper: Double?) -> JSONValue {
+        guard let lower, let upper else { return .null }
+        return [.number(lower), .number(upper)]
+    }
+
+    private static func words(_ missing: [String: Int]) -> [String] {
+        missing.isEmpty
+            ? []
+            : [
+                "not scored: "
+                    + missing.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }.joined(separator: ", ")
+            ]
+    }
+
+    private static func unrated(_ models: [String]) -> [String] {
+        models.isEmpty ? [] : ["no verdict at all, so no score: \(models.joined(separator: ", "))"]
+    }
+}
+
+extension JSONObject {
+    fileprivate mutating func add(_ interval: Interval?) {
+        guard let interval else { return }
+        self["se"] = .number(interval.standardError)
+        self["ci95"] = JudgmentBoard.range(interval.lower, interval.upper)
+        self["method"] = .string(interval.method)
+    }
+}

@@ -1,0 +1,45 @@
+/// Rows of cells for a terminal: the first column to the left, the others to the right.
+package struct TextTable: Hashable, Sendable {
+    /// The first is the header; all have its number of cells.
+    private let rows: [[String]]
+
+    package init(_ header: [String], _ rows: [[String]]) { self.rows = [header] + rows }
+
+    package var text: String {
+        let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
+        return rows.map { row in
+            row.enumerated().map { column, cell in
+                let space = String(repeating: " ", count: widths[column] - cell.count)
+                return column == 0 ? cell + space : space + cell
+            }.joined(separator: "  ") + "\n"
+        }.joined()
+    }
+
+    /// So many decimals; a dash for nothing.
+    package static func decimal(_ number: Double?, _ digits: Int = 2) -> String {
+        guard let number, number.isFinite else { return "–" }
+        let scale = (0..<digits).reduce(1) { scale, _ in scale * 10 }
+        let units = Int((abs(number) * Double(scale)).rounded())
+        let sign = number < 0 && units > 0 ? "-" : ""
+        if digits == 0 { return "\(sign)\(units)" }
+        let fraction = "\(units % scale)"
+        return "\(sign)\(units / scale)." + String(repeating: "0", count: digits - fraction.count) + fraction
+    }
+
+    package static func range(_ lower: Double?, _ upper: Double?, _ digits: Int = 2) -> String {
+        guard let lower, let upper else { return "–" }
+        return "[\(decimal(lower, digits)), \(decimal(upper, digits))]"
+    }
+
+    /// Names come from files: control and direction characters never reach the terminal.
+    package static func printable(_ text: String) -> String {
+        String(
+            String.UnicodeScalarView(
+                text.unicodeScalars.map { scalar in
+                    switch scalar.properties.generalCategory {
+                    case .control, .format, .lineSeparator, .paragraphSeparator: "\u{FFFD}"
+                    default: scalar
+                    }
+                }))
+    }
+}

@@ -1,0 +1,232 @@
+#if canImport(Glibc)
+    import Glibc
+#endif
+
+/// Games between players, each with what besides the players may have swayed the judge: the rows of a logistic regression
+/// whose log-odds for the first are scale · (strength of the first − of the second) + features · effects.
+///
+/// Of a game of a player against itself only the second's strength counts: arena-hard-auto writes both into one column,
+/// the second last.
+package struct PairwiseRegression: Sendable {
+    /// Strengths come first among the parameters, effects after them.
+    package let playerCount: Int
+    package let featureCount: Int
+    package let scale: Double
+    private var players: [(first: Int, second: Int)] = []
+    /// 1 where the first won, 0 where the second did, 0.5 for a tie.
+    private var outcomes: [Double] = []
+    /// (games, features)
+    private var features: [Double] = []
+
+    package init(playerCount: Int, featureCount: Int = 0, scale: Double = 1) {
+        self.playerCount = playerCount
+        self.featureCount = featureCount
+        self.scale = scale
+    }
+
+    package var count: Int { outcomes.count }
+    package var parameterCount: Int { playerCount + featureCount }
+
+    package mutating func append(first: Int, second: Int, outcome: Double, features: [Double] = []) {
+        precondition(features.count == featureCount, "\(features.count) features of \(featureCount)")
+        players.append((first, second))
+        outcomes.append(outcome)
+        self.features += features
+    }
+
+    // MARK: Loss
+
+    /// Summed over games, each as often as its weight says, in nats.
+    private struct Loss {
+        var value = 0.0
+        var gradient: [Double]
+        /// Empty where it was not asked for.
+        var curvature = SymmetricMatrix(0)
+    }
+
+    private func loss(at theta: [Double], _ weights: [Double], withCurvature: Bool) -> Loss {
+        var loss = Loss(gradient: [Double](repeating: 0, count: parameterCount))
+        if withCurvature { loss.curvature = SymmetricMatrix(parameterCount) }
+        var effects = [Double](repeating: 0, count: featureCount)
+        for feature in effects.indices { effects[feature] = theta[playerCount + feature] }
+        for game in outcomes.indices where weights[game] != 0 {
+            let (first, second) = players[game]
+            let row = game * featureCount
+            var logOdds = scale * ((first == second ? 0 : theta[first]) - theta[second])
+            for feature in 0..<featureCount { logOdds += effects[feature] * features[row + feature] }
+            let weight = weights[game]
+            let decay = exp(-abs(logOdds))
+            let probability = logOdds >= 0 ? 1 / (1 + decay) : decay / (1 + decay)
+            loss.value += weight * (max(logOdds, 0) + log1p(decay) - outcomes[game] * logOdds)
+            let slope = weight * (probability - outcomes[game])
+            if first != second { loss.gradient[first] += slope * scale }
+            loss.gradient[second] -= slope * scale
+            for feature in 0..<featureCount { loss.gradient[playerCount + feature] += slope * features[row + feature] }
+            if withCurvature {
+                addCurvature(of: game, times: weight * probability * (1 - probability), to: &loss.curvature)
+            }
+        }
+        return loss
+    }
+
+    private func addCurvature(of game: Int, times weight: Double, to matrix: inout SymmetricMatrix) {
+        let (first, second) = players[game]
+        let row = game * featureCount
+        let squared = weight * scale * scale
+        matrix.add(squared, at: second, second)
+        if first != second {
+            matrix.add(squared, at: first, first)
+            matrix.add(-squared, at: first, second)
+        }
+        for feature in 0..<featureCount {
+            let column = playerCount + feature
+            let value = weight * features[row + feature]
+            matrix.add(-scale * value, at: column, second)
+            if first != second { matrix.add(scale * value, at: column, first) }
+            for other in 0...feature { matrix.add(value * features[row + other], at: column, playerCount + other) }
+        }
+    }
+
+    // MARK: Minima
+
+    /// The minimum of Σ weight · loss + penalty/2 · ‖θ‖², by Newton's method; without a penalty the one of least norm.
+    ///
+    /// - Parameters:
+    ///   - weights: how often each game counts.
+    ///   - start: parameters near the minimum, where they are known.
+    /// - Returns: nil where 200 steps do not reach it, as where an unpenalized player only wins.
+    package func minimum(weights: [Double], penalty: Double, from start: [Double]? = nil) -> [Double]? {
+        var theta = start ?? [Double](repeating: 0, count: parameterCount)
+        func objective(_ loss: Loss, _ theta: [Double]) -> Double {
+            loss.value + penalty / 2 * theta.reduce(0) { $0 + $1 * $1 }
+        }
+        let tolerance = 1e-10 * max(weights.reduce(0, +), 1)
+        for _ in 0..<200 {
+            var current = loss(at: theta, weights, withCurvature: true)
+            for index in theta.indices { current.gradient[index] += penalty * theta[index] }
+            if current.gradient.allSatisfy({ abs($0) <= tolerance }) { return theta }
+            for index in theta.indices { current.curvature.add(penalty, at: index, index) }
+            // What all strengths share moves no game: holding their sum makes the system regular and the norm least.
+            if penalty == 0 {
+                for row in 0..<playerCount { for column in 0...row { current.curvature.add(1, at: row, column) } }
+            }
+            guard let step = current.curvature.solve(current.gradient) else { return nil }
+            let before = objective(current, theta)
+            var fraction = 1.0
+            var moved = theta
+            repeat {
+                moved = zip(theta, step).map { $0 - fraction * $1 }
+                fraction /= 2
+            } while fraction > 1e-10
+                && objective(loss(at: moved, weights, withCurvature: false), moved) > before + 1e-12 * abs(before)
+            theta = moved
+        }
+        return nil
+    }
+
+    /// What PyTorch 2.6's `LBFGS` leaves after at most `steps` steps of a fixed rate, from 0.5 everywhere.
+    ///
+    /// It stops short of the minimum by design of arena-hard-auto 2.0, which prints what it leaves.
+    package func limitedMemorySteps(weights: [Double], rate: Double = 0.1, steps: Int = 50) -> [Double] {
+        let tolerance = 1e-9
+        let mostEvaluations = steps * 5 / 4
+        var theta = [Double](repeating: 0.5, count: parameterCount)
+        var current = loss(at: theta, weights, withCurvature: false)
+        var history: [(change: [Double], slopeChange: [Double])] = []
+        var direction = current.gradient.map { -$0 }
+        var firstCurvature = 1.0
+        for step in 1...steps {
+            if current.gradient.allSatisfy({ abs($0) <= tolerance }) { break }
+            let length = step == 1 ? min(1, 1 / current.gradient.reduce(0) { $0 + abs($1) }) * rate : rate
+            if dot(current.gradient, direction) > -tolerance { break }
+            let change = direction.map { $0 * length }
+            theta = zip(theta, change).map { $0 + $1 }
+            if step == steps || step + 1 > mostEvaluations { break }
+            let next = loss(at: theta, weights, withCurvature: false)
+            if next.gradient.allSatisfy({ abs($0) <= tolerance }) || change.allSatisfy({ abs($0) <= tolerance })
+                || abs(next.value - current.value) < tolerance
+            {
+                break
+            }
+            let slopeChange = zip(next.gradient, current.gradient).map { $0 - $1 }
+            let bend = dot(slopeChange, change)
+            if bend > 1e-10 {
+                if history.count == 100 { history.removeFirst() }
+                history.append((change, slopeChange))
+                firstCurvature = bend / dot(slopeChange, slopeChange)
+            }
+            direction = Self.direction(next.gradient, history, firstCurvature)
+            current = next
+        }
+        return theta
+    }
+
+    /// Nocedal's two loops.
+    private static func direction(
+        _ gradient: [Double], _ history: [(change: [Double], slopeChange: [Double])], _ firstCurvature: Double
+    ) -> [Double] {
+        var direction = gradient.map { -$0 }
+        var shares = [Double](repeating: 0, count: history.count)
+        for index in history.indices.reversed() {
+            let (change, slopeChange) = history[index]
+            shares[index] = dot(change, direction) / dot(slopeChange, change)
+            direction = zip(direction, slopeChange).map { $0 - shares[index] * $1 }
+        }
+        direction = direction.map { $0 * firstCurvature }
+        for index in history.indices {
+            let (change, slopeChange) = history[index]
+            let share = shares[index] - dot(slopeChange, direction) / dot(slopeChange, change)
+            direction = zip(direction, change).map { $0 + share * $1 }
+        }
+        return direction
+    }
+}
+
+private func dot(_ a: [Double], _ b: [Double]) -> Double {
+    var sum = 0.0
+    for index in a.indices { sum += a[index] * b[index] }
+    return sum
+}
+
+/// The lower triangle of a symmetric matrix.
+private struct SymmetricMatrix: Sendable {
+    private let size: Int
+    private var values: [Double]
+
+    init(_ size: Int) {
+        self.size = size
+        values = [Double](repeating: 0, count: size * (size + 1) / 2)
+    }
+
+    mutating func add(_ value: Double, at row: Int, _ column: Int) {
+        let (row, column) = row >= column ? (row, column) : (column, row)
+        values[row * (row + 1) / 2 + column] += value
+    }
+
+    /// x of A·x = b by Cholesky's decomposition; nil where A is not positive definite.
+    func solve(_ b: [Double]) -> [Double]? {
+        var root = values
+        var x = b
+        for row in 0..<size {
+            let start = row * (row + 1) / 2
+            for column in 0...row {
+                let other = column * (column + 1) / 2
+                var sum = root[start + column]
+                for index in 0..<column { sum -= root[start + index] * root[other + index] }
+                if column < row {
+                    root[start + column] = sum / root[other + column]
+                } else {
+                    if sum <= 1e-14 * max(values[start + row], 1e-300) { return nil }
+                    root[start + row] = sum.squareRoot()
+                }
+            }
+            for index in 0..<row { x[row] -= root[start + index] * x[index] }
+            x[row] /= root[start + row]
+        }
+        for row in (0..<size).reversed() {
+            x[row] /= root[row * (row + 1) / 2 + row]
+            for index in 0..<row { x[index] -= root[row * (row + 1) / 2 + index] * x[row] }
+        }
+        return x
+    }
+}

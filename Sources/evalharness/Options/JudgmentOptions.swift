@@ -1,0 +1,58 @@
+import ArgumentParser
+
+/// Judgments of MT-Bench and Arena-Hard made elsewhere, and how their own scripts would score them.
+struct JudgmentOptions: ParsableArguments {
+    @Option(
+        parsing: .upToNextOption,
+        help: "Files of judgments, or folders of them (model_judgment/<judge>); of several judges, all count.")
+    var judgments: [String] = []
+
+    @Option(help: "Arena-Hard: the folder of the answers, model_answer: for their lengths, and for style control.")
+    var answers: String?
+
+    @Option(help: "Arena-Hard v0.1: an arena_hard_battles.jsonl instead of --judgments.")
+    var battles: String?
+
+    @Option(help: "The model that the others are scored against.")
+    var baseline: String?
+
+    @Option(help: "Arena-Hard: how often a strong verdict counts.")
+    var weight = 3
+
+    @Option(help: "Arena-Hard: resamples of the official interval.")
+    var numRounds = 100
+
+    @Flag(help: "Arena-Hard v0.1: leave the second games out.")
+    var firstGameOnly = false
+
+    @Flag(help: "Arena-Hard: hold length and markdown equal.")
+    var styleControl = false
+
+    @Flag(help: "Arena-Hard: hold length equal.")
+    var lengthControlOnly = false
+
+    @Flag(help: "Arena-Hard: hold markdown equal.")
+    var markdownControlOnly = false
+
+    @Option(help: "Arena-Hard v2.0: hard_prompt, creative_writing, or any category of the judgments.")
+    var category = "hard_prompt"
+
+    @Option(help: "MT-Bench: single, pairwise-baseline or pairwise-all.")
+    var mode: Mode = .single
+
+    @Option(parsing: .upToNextOption, help: "MT-Bench: only these models.")
+    var modelList: [String] = []
+
+    enum Mode: String, ExpressibleByArgument, CaseIterable {
+        case single
+        case pairwiseBaseline = "pairwise-baseline"
+        case pairwiseAll = "pairwise-all"
+    }
+
+    mutating func validate() throws {
+        if [styleControl, lengthControlOnly, markdownControlOnly].count(where: { $0 }) > 1 {
+            throw ValidationError("Take one of --style-control, --length-control-only and --markdown-control-only.")
+        }
+        if weight < 1 || numRounds < 1 { throw ValidationError("--weight and --num-rounds take 1 or more.") }
+    }
+}

@@ -1,0 +1,211 @@
+import Chat
+import Evaluation
+import Foundation
+import TestSupport
+import Testing
+
+/// What arena-hard-auto itself printed and computed, case by case as they lie there.
+private struct ArenaCase: CustomTestStringConvertible, Sendable {
+    var folder: String
+    var file: String
+    var expected: JSONValue
+
+    var testDescription: String { "\(URL(fileURLWithPath: folder).lastPathComponent)/\(file)" }
+
+    /// Those whose folders' names begin so.
+    static func all(_ prefix: String) -> [ArenaCase] {
+        SharedData.fixtures("arena").filter { URL(fileURLWithPath: $0).lastPathComponent.hasPrefix(prefix) }.flatMap {
+            folder in
+            SharedData.names(folder).filter { $0.hasPrefix("expected_") && $0.hasSuffix(".json") }.compactMap { file in
+                guard let data = try? SharedData.contents("\(folder)/\(file)"),
+                    let expected = try? JSONValue(parsing: Array(data))
+                else { return nil }
+                return ArenaCase(folder: folder, file: file, expected: expected)
+            }
+        }
+    }
+
+    var arguments: [String] { expected["args"]?.array?.compactMap(\.string) ?? [] }
+    var commit: String { String(file.split(separator: "_")[1]) }
+    var isError: Bool { expected["error"]?.isNull == false }
+
+    func value(_ flag: String) -> String? {
+        guard let place = arguments.firstIndex(of: flag), place + 1 < arguments.count else { return nil }
+        return arguments[place + 1]
+    }
+
+    func values(_ flags: [String]) -> [String] {
+        guard let place = arguments.firstIndex(where: flags.contains) else { return [] }
+        return Array(arguments[(place + 1)...].prefix { !$0.hasPrefix("-") })
+    }
+
+    func files(_ name: String) throws -> [(path: String, bytes: [UInt8])] {
+        let path = "\(folder)/run/data/\(name)"
+        return try SharedData.names(path).filter { $0.hasSuffix("jsonl") }.map {
+            ("\(path)/\($0)", Array(try SharedData.contents("\(path)/\($0)")))
+        }
+    }
+
+    func answers(_ benchmark: String) throws -> [ArenaAnswers] {
+        try files("\(benchmark)/model_answer").map { try ArenaAnswers.read($0.bytes, path: $0.path) }
+    }
+}
+
+@Suite struct ArenaGoldenTests {
+    // MARK: v0.1
+
+    private static func v01(_ golden: ArenaCase) throws -> (ArenaBattles, ArenaScore) {
+        let benchmark = golden.value("--bench-name") ?? "arena-hard-v0.1"
+        let baseline = golden.value("--baseline") ?? "gpt-4-0314"
+        let isEarly = golden.commit == "583728f" || golden.commit == "0a57614"
+        let battles: ArenaBattles
+        if golden.arguments.contains("--load-battles") {
+            let path = "\(golden.folder)/run/data/arena_hard_battles.jsonl"
+            battles = try ArenaBattles(Array(try SharedData.contents(path)), path: path)
+        } else {
+            let judge = golden.value("--judge-name") ?? "gpt-4-1106-preview"
+            let judgments = try golden.files("\(benchmark)/model_judgment/\(judge)").flatMap {
+                try ArenaJudgment.read($0.bytes, path: $0.path)
+            }
+            battles = ArenaBattles(
+                judgments, baseline: isEarly ? "gpt-4-0314" : baseline,
+                weight: golden.value("--weight").flatMap { Int($0) } ?? 3,
+                firstGameOnly: golden.arguments.contains("--first-game-only"))
+        }
+        var rule = ArenaScore.Rule(baseline: baseline, anchor: isEarly ? "gpt-4-0314" : nil)
+        rule.rounds = golden.value("--num-rounds").flatMap { Int($0) } ?? 100
+        rule.resamples = 20
+        if golden.arguments.contains("--style-control") { rule.features = [.length, .markdown] }
+        if golden.arguments.contains("--length-control-only") { rule.features.insert(.length) }
+        if golden.arguments.contains("--markdown-control-only") { rule.features.insert(.markdown) }
+        return (battles, try ArenaScore.v01(battles, answers: try golden.answers(benchmark), rule: rule))
+    }
+
+    @Test(.enabled(if: !SharedData.fixtures("arena").isEmpty), arguments: ArenaCase.all("ah_v01"))
+    fileprivate func `Scores of v0.1 and their intervals are upstream's`(_ golden: ArenaCase) throws {
+        if golden.isError { return try Self.survives(golden) }
+        let (battles, score) = try Self.v01(golden)
+        if let rows = golden.expected["num_battles"]?.integer { #expect(battles.rowCount == rows) }
+        if let leaderboard = golden.expected["leaderboard"]?.array {
+            for row in leaderboard { try Self.expect(score, row, "winrate", within: 0.005) }
+            return
+        }
+        let isStyled = golden.expected["style"] != nil
+        // scikit-learn stops early where there is a penalty; 0.005 is what rounding takes.
+        let tolerance = isStyled ? 0.1 : 0.005
+        let stats = try #require(golden.expected["stats"]?.array)
+        #expect(stats.count == score.entries.count)
+        let printsRatings = golden.arguments.contains("--show-elo")
+        for row in stats where !printsRatings {
+            try Self.expect(score, row, "score", within: tolerance)
+            for bound in ["lower", "upper"] { try Self.expect(score, row, bound, within: isStyled ? 0.2 : 0.005) }
+        }
+        for row in stats { try Self.expect(score, row, "avg_tokens", within: 0) }
+        for (model, rating) in golden.expected["elo"]?.object?.members.map({ ($0.key, $0.value.number) }) ?? [] {
+            let entry = try #require(score.entries.first { $0.model == model })
+            // Beyond, only wins or only losses: the official optimizer stops somewhere.
+            guard let rating, abs(rating - 1000) < 2500, !isStyled else { continue }
+            #expect(abs((entry.rating ?? .nan) - rating) < 1e-3, "\(model)")
+        }
+        for (index, coefficient) in (golden.expected["style"]?["coef"]?.array ?? []).enumerated() {
+            #expect(abs(score.effects[index] - (coefficient.number ?? .nan)) < 0.02, "\(index)")
+        }
+    }
+
+    private static func expect(
+        _ score: ArenaScore, _ row: JSONValue, _ key: String, within tolerance: Double
+    ) throws {
+        let model = try #require(row["model"]?.string)
+        let entry = try #require(score.entries.first { $0.model == model }, "\(model)")
+        let own: Double? =
+            switch key {
+            case "lower": entry.lower
+            case "upper": entry.upper
+            case "avg_tokens": Double(entry.averageTokens ?? 0)
+            default: entry.score
+            }
+        guard let official = row[key]?.number else {
+            #expect(own == nil, "\(model) \(key)")
+            return
+        }
+        let value = try #require(own, "\(model) \(key) should be \(official)")
+        #expect(abs(value - official) <= tolerance + 1e-6, "\(model) \(key): \(value), official \(official)")
+    }
+
+    /// Where upstream dies, there is a sentence or a score of what is left.
+    private static func survives(_ golden: ArenaCase) throws {
+        do {
+            let (battles, score) = try v01(golden)
+            #expect(score.entries.allSatisfy { 0...100 ~= $0.score })
+            if golden.expected["error"]?.string?.hasPrefix("IndexError") == true {
+                #expect(battles.unusable["missing game"] ?? 0 > 0)
+            }
+        } catch let error as EvaluationError {
+            #expect(error.description.count > 40, "\(error)")
+        }
+    }
+
+    // MARK: v2.0
+
+    private static func v2(_ golden: ArenaCase, category: String) throws -> ArenaScore {
+        let benchmark = golden.value("--benchmark") ?? "arena-hard-v2.0"
+        let named = golden.values(["-j", "--judge-names"])
+        let judgments = try (named.isEmpty ? ["gpt-4.1"] : named).flatMap { judge in
+            try golden.files("\(benchmark)/model_judgment/\(judge)").flatMap {
+                try ArenaJudgment.read($0.bytes, path: $0.path)
+            }
+        }
+        var rule = ArenaScore.RuleV2(category: category)
+        rule.resamples = 20
+        let features = golden.values(["-f", "--control-features"])
+        if features.contains("length") { rule.features.insert(.length) }
+        if features.contains("markdown") { rule.features.insert(.markdown) }
+        return try ArenaScore.v2(judgments, answers: try golden.answers(benchmark), rule: rule)
+    }
+
+    @Test(.enabled(if: !SharedData.fixtures("arena").isEmpty), arguments: ArenaCase.all("ah_v2"))
+    fileprivate func `Scores of v2.0 and their intervals are upstream's`(_ golden: ArenaCase) throws {
+        let named = golden.values(["-c", "--category"])
+        let categories = named.isEmpty ? ["hard_prompt"] : named
+        let features = golden.values(["-f", "--control-features"])
+        // Upstream controls for models instead of features where only one of the two is named.
+        let isBroken = features == ["length"] || features == ["markdown"]
+        for category in categories {
+            let score: ArenaScore
+            do {
+                score = try Self.v2(golden, category: category)
+            } catch let error as EvaluationError {
+                #expect(golden.isError, "\(error)")
+                continue
+            }
+            #expect(score.entries.allSatisfy { 0...100 ~= $0.score })
+            let official = golden.expected["categories"]?.array?.first { $0["category"]?.string == category }
+            guard !golden.isError, !isBroken, let official else { continue }
+            let tolerance = features.isEmpty ? 1e-10 : 0.05
+            for (key, field) in [("point", "scores"), ("lower", "lower"), ("upper", "upper")] {
+                for row in official[key]?.array ?? [] {
+                    let model = try #require(row["model"]?.string)
+                    let entry = try #require(score.entries.first { $0.model == model && $0.rows + 1 > 0 })
+                    let own = try #require(
+                        field == "scores" ? entry.score : field == "lower" ? entry.lower : entry.upper)
+                    let value = try #require(row[field]?.number)
+                    #expect(abs(own - 100 * value) <= tolerance, "\(model) \(key): \(own), official \(100 * value)")
+                }
+            }
+            #expect(score.entries.count == official["table"]?.array?.count)
+            let medians = try Self.medianEffects(official, features: 4)
+            for (own, official) in zip(score.effects, medians) { #expect(abs(own - official) < 0.005) }
+        }
+    }
+
+    private static func medianEffects(_ official: JSONValue, features: Int) throws -> [Double] {
+        let rounds = try (official["bootstrap_coefs"]?.array ?? []).map { round in
+            try (round.array ?? []).suffix(features).map { try #require($0.number) }
+        }
+        if rounds.isEmpty { return [] }
+        return (0..<features).map { feature in
+            let sorted = rounds.map { $0[feature] }.sorted()
+            return (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
+        }
+    }
+}
