@@ -67,6 +67,23 @@ struct LengthControlTests {
         }
     }
 
+    @Test func `The mean of a model and its copy is as uncertain as the model: both see the same prompts`() throws {
+        let rows = try Fixture.load().rows("strong with missing verdicts")
+        let control = LengthControl(design: .minimal, gamed: [])
+        let one = try control.bootstrap(rows, fit: try control.fit(rows), resamples: 200, seed: 3)
+        let two = try control.bootstrapMean([rows, rows], resamples: 200, seed: 3)
+        #expect([two.value, two.lower, two.upper] == [one.value, one.lower, one.upper])
+        // Its mirror image wins where it loses: prompts say nothing of their mean.
+        let mirrored = rows.map { row in
+            LengthControlRow(
+                preference: row.preference.map { 1 - $0 }, lengthDifference: -row.lengthDifference,
+                difficulty: row.difficulty)
+        }
+        let mean = try control.bootstrapMean([rows, mirrored], resamples: 200, seed: 3)
+        #expect(abs(mean.value - 50) < 0.1)
+        #expect(mean.standardError < one.standardError / 10)
+    }
+
     @Test("The win rate is the mean of the predictions")
     func predictions() throws {
         let fixture = try Fixture.load()

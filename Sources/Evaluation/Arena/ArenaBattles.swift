@@ -76,7 +76,8 @@ package struct ArenaBattles: Hashable, Sendable {
         battles = []
         for row in rows {
             let battle = Battle(
-                id: row.id, first: places[row.first] ?? 0, second: places[row.second] ?? 0, outcome: row.outcome, copies: 1)
+                id: row.id, first: places[row.first] ?? 0, second: places[row.second] ?? 0, outcome: row.outcome,
+                copies: 1)
             if battles.last.map({ $0.id == battle.id && $0.first == battle.first && $0.second == battle.second })
                 == true, battles.last?.outcome == battle.outcome
             {

@@ -28,7 +28,9 @@ package struct ArenaJudgment: Hashable, Sendable {
     package init(_ record: JSONValue, place: String) throws(EvaluationError) {
         guard let id = record["question_id"]?.identifier ?? record["uid"]?.identifier,
             let model = record["model"]?.string
-        else { throw .badData("\(place) should have a question_id (or uid) and a model. Is it a judgment of Arena-Hard?") }
+        else {
+            throw .badData("\(place) should have a question_id (or uid) and a model. Is it a judgment of Arena-Hard?")
+        }
         guard let games = record["games"]?.array else {
             throw .badData("\(place) should have its games as a list, but has \(record["games"]?.kind ?? "none").")
         }
@@ -63,7 +65,8 @@ package struct ArenaAnswers: Hashable, Sendable {
         var tokens: [String: Int?] = [:]
         for (index, record) in try Files.records(bytes, path: path).enumerated() {
             guard let id = record["question_id"]?.identifier ?? record["uid"]?.identifier else {
-                throw .badData("\(path), record \(index + 1) should have a question_id or uid. Is it an answer of Arena-Hard?")
+                throw .badData(
+                    "\(path), record \(index + 1) should have a question_id or uid. Is it an answer of Arena-Hard?")
             }
             if tokens.isEmpty { answers.model = record["model_id"]?.string ?? record["model"]?.string ?? answers.name }
             let style = (record["conv_metadata"] ?? record["metadata"]).flatMap(AnswerStyle.init)

@@ -120,7 +120,9 @@ private struct ArenaTableV2: Sendable {
         self.missing = missing
         isStyled = !rule.features.isEmpty
         let names = games.map { $0.model.split(separator: "/").last.map(String.init) ?? $0.model }
-        models = Set(names + (isStyled ? [rule.baseline] : [])).sorted { $0.unicodeScalars.lexicographicallyPrecedes($1.unicodeScalars) }
+        models = Set(names + (isStyled ? [rule.baseline] : [])).sorted {
+            $0.unicodeScalars.lexicographicallyPrecedes($1.unicodeScalars)
+        }
         let places = Dictionary(uniqueKeysWithValues: zip(models, models.indices))
         modelOfGame = names.map { places[$0] ?? 0 }
         baseline = places[rule.baseline]

@@ -166,7 +166,8 @@ struct StudyReport {
                 .paragraph(
                     "Every method begins from the same fine-tuned model and learns from the same pairs of its own samples; "
                         + "seeds \(seeds). \(prompts.prompts.count) held-out prompts, sampled once for each seed and judged by "
-                        + "their checks. Win rates are means over seeds with 95 % intervals over prompts; LC is length control."),
+                        + "their checks. Win rates are means over seeds with 95 % intervals over prompts; LC is length control."
+                ),
                 .table(HTMLPage.Table(Self.header, rows.map(cells))), .plot(winRatePlot), .plot(lengthPlot),
                 .heading("How reward and likelihood rank held-out pairs"),
                 .paragraph(

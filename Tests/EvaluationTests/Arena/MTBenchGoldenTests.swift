@@ -69,9 +69,11 @@ import Testing
         let pairs = try MTBenchPair.read(golden.input, path: golden.path)
         var compared = 0
         for (key, expected) in golden.expected.object?.members.map({ ($0.key, $0.value) }) ?? [] {
-            guard let arguments = expected["argv"]?.array?.compactMap(\.string), let mode = arguments.first(where: {
-                $0.hasPrefix("pairwise")
-            }) else { continue }
+            guard let arguments = expected["argv"]?.array?.compactMap(\.string),
+                let mode = arguments.first(where: {
+                    $0.hasPrefix("pairwise")
+                })
+            else { continue }
             var chosen = pairs
             if let place = arguments.firstIndex(of: "--model-list") {
                 let models = Set(arguments[(place + 1)...].prefix { !$0.hasPrefix("--") })
