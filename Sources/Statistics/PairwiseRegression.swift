@@ -40,51 +40,88 @@ package struct PairwiseRegression: Sendable {
     private struct Loss {
         var value = 0.0
         var gradient: [Double]
-        /// Empty where it was not asked for.
-        var curvature = SymmetricMatrix(0)
+        var curvature: SymmetricMatrix
     }
 
-    private func loss(at theta: [Double], _ weights: [Double], withCurvature: Bool) -> Loss {
-        var loss = Loss(gradient: [Double](repeating: 0, count: parameterCount))
-        if withCurvature { loss.curvature = SymmetricMatrix(parameterCount) }
-        var effects = [Double](repeating: 0, count: featureCount)
-        for feature in effects.indices { effects[feature] = theta[playerCount + feature] }
+    private func loss(at theta: [Double], _ weights: [Double]) -> Loss {
+        var loss = Loss(
+            gradient: [Double](repeating: 0, count: parameterCount), curvature: SymmetricMatrix(parameterCount))
+        var sums = PairSums(featureCount)
+        var pair = players.first ?? (0, 0)
         for game in outcomes.indices where weights[game] != 0 {
-            let (first, second) = players[game]
+            // Games of one pair mostly follow each other: their sums go into the whole together.
+            if players[game] != pair {
+                spread(&sums, of: pair, into: &loss)
+                pair = players[game]
+            }
             let row = game * featureCount
-            var logOdds = scale * ((first == second ? 0 : theta[first]) - theta[second])
-            for feature in 0..<featureCount { logOdds += effects[feature] * features[row + feature] }
-            let weight = weights[game]
+            var logOdds = scale * ((pair.first == pair.second ? 0 : theta[pair.first]) - theta[pair.second])
+            for feature in 0..<featureCount { logOdds += theta[playerCount + feature] * features[row + feature] }
             let decay = exp(-abs(logOdds))
             let probability = logOdds >= 0 ? 1 / (1 + decay) : decay / (1 + decay)
-            loss.value += weight * (max(logOdds, 0) + log1p(decay) - outcomes[game] * logOdds)
-            let slope = weight * (probability - outcomes[game])
-            if first != second { loss.gradient[first] += slope * scale }
-            loss.gradient[second] -= slope * scale
-            for feature in 0..<featureCount { loss.gradient[playerCount + feature] += slope * features[row + feature] }
-            if withCurvature {
-                addCurvature(of: game, times: weight * probability * (1 - probability), to: &loss.curvature)
-            }
+            loss.value += weights[game] * (max(logOdds, 0) + log1p(decay) - outcomes[game] * logOdds)
+            sums.add(
+                features[row..<(row + featureCount)], slope: weights[game] * (probability - outcomes[game]),
+                curvature: weights[game] * probability * (1 - probability))
         }
+        spread(&sums, of: pair, into: &loss)
         return loss
     }
 
-    private func addCurvature(of game: Int, times weight: Double, to matrix: inout SymmetricMatrix) {
-        let (first, second) = players[game]
-        let row = game * featureCount
-        let squared = weight * scale * scale
-        matrix.add(squared, at: second, second)
-        if first != second {
-            matrix.add(squared, at: first, first)
-            matrix.add(-squared, at: first, second)
+    /// Sums over games of one pair: of slopes and curvatures times 1 and each feature.
+    private struct PairSums {
+        /// 1, then the features of a game.
+        private var factors: [Double]
+        var slopes: [Double]
+        /// The lower triangle.
+        var curvatures: [Double]
+
+        init(_ featureCount: Int) {
+            factors = [Double](repeating: 1, count: 1 + featureCount)
+            slopes = [Double](repeating: 0, count: 1 + featureCount)
+            curvatures = [Double](repeating: 0, count: (1 + featureCount) * (2 + featureCount) / 2)
+        }
+
+        mutating func add(_ features: ArraySlice<Double>, slope: Double, curvature: Double) {
+            for (place, feature) in zip(1..<factors.count, features) { factors[place] = feature }
+            var place = 0
+            for row in factors.indices {
+                slopes[row] += slope * factors[row]
+                let share = curvature * factors[row]
+                for column in 0...row {
+                    curvatures[place] += share * factors[column]
+                    place += 1
+                }
+            }
+        }
+
+        mutating func clear() {
+            for place in slopes.indices { slopes[place] = 0 }
+            for place in curvatures.indices { curvatures[place] = 0 }
+        }
+    }
+
+    private func spread(_ sums: inout PairSums, of pair: (first: Int, second: Int), into loss: inout Loss) {
+        let (first, second) = pair
+        let isSelf = first == second
+        if !isSelf { loss.gradient[first] += scale * sums.slopes[0] }
+        loss.gradient[second] -= scale * sums.slopes[0]
+        let squared = scale * scale * sums.curvatures[0]
+        loss.curvature.add(squared, at: second, second)
+        if !isSelf {
+            loss.curvature.add(squared, at: first, first)
+            loss.curvature.add(-squared, at: first, second)
         }
         for feature in 0..<featureCount {
-            let column = playerCount + feature
-            let value = weight * features[row + feature]
-            matrix.add(-scale * value, at: column, second)
-            if first != second { matrix.add(scale * value, at: column, first) }
-            for other in 0...feature { matrix.add(value * features[row + other], at: column, playerCount + other) }
+            let (row, start) = (playerCount + feature, (feature + 1) * (feature + 2) / 2)
+            loss.gradient[row] += sums.slopes[1 + feature]
+            loss.curvature.add(-scale * sums.curvatures[start], at: row, second)
+            if !isSelf { loss.curvature.add(scale * sums.curvatures[start], at: row, first) }
+            for other in 0...feature {
+                loss.curvature.add(sums.curvatures[start + 1 + other], at: row, playerCount + other)
+            }
         }
+        sums.clear()
     }
 
     // MARK: Minima
@@ -96,34 +133,40 @@ package struct PairwiseRegression: Sendable {
     ///   - start: parameters near the minimum, where they are known.
     /// - Returns: nil where 200 steps do not reach it, as where an unpenalized player only wins.
     package func minimum(weights: [Double], penalty: Double, from start: [Double]? = nil) -> [Double]? {
-        var theta = start ?? [Double](repeating: 0, count: parameterCount)
-        func objective(_ loss: Loss, _ theta: [Double]) -> Double {
-            loss.value + penalty / 2 * theta.reduce(0) { $0 + $1 * $1 }
-        }
         let tolerance = 1e-10 * max(weights.reduce(0, +), 1)
+        var theta = start ?? [Double](repeating: 0, count: parameterCount)
+        var current = penalizedLoss(at: theta, weights, penalty)
         for _ in 0..<200 {
-            var current = loss(at: theta, weights, withCurvature: true)
-            for index in theta.indices { current.gradient[index] += penalty * theta[index] }
             if current.gradient.allSatisfy({ abs($0) <= tolerance }) {
                 return penalty == 0 && isUnbounded(theta, weights) ? nil : theta
             }
-            for index in theta.indices { current.curvature.add(penalty, at: index, index) }
-            // What all strengths share moves no game: holding their sum makes the system regular and the norm least.
-            if penalty == 0 {
-                for row in 0..<playerCount { for column in 0...row { current.curvature.add(1, at: row, column) } }
-            }
             guard let step = current.curvature.solve(current.gradient) else { return nil }
-            let before = objective(current, theta)
             var fraction = 1.0
-            var moved = theta
-            repeat {
-                moved = zip(theta, step).map { $0 - fraction * $1 }
+            while true {
+                let moved = zip(theta, step).map { $0 - fraction * $1 }
+                let next = penalizedLoss(at: moved, weights, penalty)
                 fraction /= 2
-            } while fraction > 1e-10
-                && objective(loss(at: moved, weights, withCurvature: false), moved) > before + 1e-12 * abs(before)
-            theta = moved
+                if next.value <= current.value + 1e-12 * abs(current.value) || fraction < 1e-10 {
+                    (theta, current) = (moved, next)
+                    break
+                }
+            }
         }
         return nil
+    }
+
+    private func penalizedLoss(at theta: [Double], _ weights: [Double], _ penalty: Double) -> Loss {
+        var loss = loss(at: theta, weights)
+        for index in theta.indices {
+            loss.value += penalty / 2 * theta[index] * theta[index]
+            loss.gradient[index] += penalty * theta[index]
+            loss.curvature.add(penalty, at: index, index)
+        }
+        // What all strengths share moves no game: holding their sum makes the system regular and the norm least.
+        if penalty == 0 {
+            for row in 0..<playerCount { for column in 0...row { loss.curvature.add(1, at: row, column) } }
+        }
+        return loss
     }
 
     /// Whether a game is as certain as only separation makes it: odds of e^20.

@@ -75,6 +75,16 @@ import Testing
         }
     }
 
+    @Test func `What never lost has an interval all the same`() {
+        let always = bootstrapMean((0..<30).map { _ in Cluster([1, 1]) }, of: "prompts", resamples: 100, seed: 1)
+        #expect(always.lower == 1)
+        let honest = always.orWilson(whole: 1, count: 30)
+        #expect(honest.upper == 1)
+        #expect(abs(honest.lower - 30 / (30 + 3.841458820694124)) < 1e-12)
+        let mixed = bootstrapMean((0..<30).map { Cluster([Double($0 % 2)]) }, of: "prompts", resamples: 100, seed: 1)
+        #expect(mixed.orWilson(whole: 1, count: 30) == mixed)
+    }
+
     @Test func `A clustered mean draws clusters, so its interval is wider than that of its values`() {
         let clusters = (0..<40).map { Cluster([Double]($0 % 2 == 0 ? [1, 1, 1, 1] : [0, 0, 0, 0])) }
         let clustered = bootstrapMean(clusters, of: "prompts", resamples: 1_000, seed: 1)

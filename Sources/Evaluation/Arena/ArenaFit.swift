@@ -18,6 +18,8 @@ struct ArenaFit: Sendable {
     private let isStyled: Bool
     /// The model that every game is against; nil where there is none.
     private let center: Int?
+    /// The minimum over all games, where style counts: those of resamples lie near.
+    private var start: [Double]?
     /// Style features that are the same in every game, so that nothing can be said of their effect.
     let constantFeatures: [String]
 
@@ -42,6 +44,7 @@ struct ArenaFit: Sendable {
             regression.append(first: battle.first, second: battle.second, outcome: battle.outcome, features: style)
         }
         self.regression = regression
+        if isStyled { start = regression.minimum(weights: battles.battles.map { Double(2 * $0.copies) }, penalty: 1) }
     }
 
     /// Models that only win, or only lose.
@@ -108,7 +111,7 @@ struct ArenaFit: Sendable {
 
     /// scikit-learn's default: a penalty of ½‖θ‖² beside the losses of every row twice.
     private func styledRatings(_ counts: [Double], _ present: [Bool], _ isUpstreams: Bool) -> Ratings {
-        guard let parameters = regression.minimum(weights: counts.map { 2 * $0 }, penalty: 1) else {
+        guard let parameters = regression.minimum(weights: counts.map { 2 * $0 }, penalty: 1, from: start) else {
             return Ratings(values: battles.models.map { _ in nil })
         }
         let models = battles.models.count

@@ -67,7 +67,8 @@ extension ArenaScore {
             if name != rule.baseline, rule.resamples > 1 {
                 entry.interval = Interval(
                     value: entry.score, estimates: own.map { $0[model].map { 100 * $0 } },
-                    method: "percentile bootstrap over prompts")
+                    method: "percentile bootstrap over prompts"
+                ).orWilson(whole: 100, count: table.promptCounts[model])
             }
             score.entries.append(entry)
         }
@@ -173,6 +174,13 @@ private struct ArenaTableV2: Sendable {
     }
 
     var gameCount: Int { outcomes.count }
+
+    /// Of each model.
+    var promptCounts: [Int] {
+        modelOfGame.indices.reduce(into: [Set<Int>](repeating: [], count: models.count)) {
+            $0[modelOfGame[$1]].insert(promptOfGame[$1])
+        }.map(\.count)
+    }
 
     var rowCounts: [Int] {
         modelOfGame.indices.reduce(into: [Int](repeating: 0, count: models.count)) {

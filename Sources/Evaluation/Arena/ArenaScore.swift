@@ -99,6 +99,9 @@ extension ArenaScore {
         let rows = battles.battles.reduce(into: [Int](repeating: 0, count: battles.models.count)) {
             $0[$1.second] += $1.copies
         }
+        let prompts = battles.battles.reduce(into: [Set<String>](repeating: [], count: battles.models.count)) {
+            $0[$1.second].insert($1.id)
+        }
         var entries: [Entry] = []
         for (model, name) in battles.models.enumerated() {
             let rating = point.values[model] ?? 0
@@ -117,7 +120,8 @@ extension ArenaScore {
                 if rule.resamples > 1 {
                     entry.interval = Interval(
                         value: entry.score, estimates: own.map { $0[model] },
-                        method: "percentile bootstrap over prompts")
+                        method: "percentile bootstrap over prompts"
+                    ).orWilson(whole: 100, count: prompts[model].count)
                 }
             }
             entries.append(entry)

@@ -107,7 +107,8 @@ package struct MTBenchPairScore: Hashable, Sendable {
             if resamples > 1 {
                 let questions = (preferences[model] ?? [:]).sorted { $0.key < $1.key }
                 entry.interval = bootstrapMean(
-                    questions.map { Cluster($0.value) }, of: "questions", resamples: resamples, seed: 0)
+                    questions.map { Cluster($0.value) }, of: "questions", resamples: resamples, seed: 0
+                ).orWilson(whole: 1, count: questions.count)
             }
             entries.append(entry)
         }

@@ -104,13 +104,8 @@ extension RewardAnalysis {
             correct = values.count { $0.chosen > $0.rejected }
             ties = values.count { $0.chosen == $0.rejected }
             count = values.count
-            let n = Double(count)
-            fraction = Double(correct) / n
-            let z = 1.959963984540054
-            let center = fraction + z * z / (2 * n)
-            let half = z * (fraction * (1 - fraction) / n + z * z / (4 * n * n)).squareRoot()
-            lower = max(0, (center - half) / (1 + z * z / n))
-            upper = min(1, (center + half) / (1 + z * z / n))
+            fraction = Double(correct) / Double(count)
+            (lower, upper) = wilsonInterval(fraction, of: count)
         }
     }
 

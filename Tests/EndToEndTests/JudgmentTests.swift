@@ -1,0 +1,115 @@
+import Chat
+import Foundation
+import TestSupport
+import Testing
+
+/// Judgments of MT-Bench and Arena-Hard that others made, good and bad.
+@Suite struct JudgmentTests {
+    private static func game(_ label: String?) -> String {
+        label.map { #"{"user_prompt": "p", "judgment": "j", "score": "\#($0)"}"# } ?? #"{"score": null}"#
+    }
+
+    private static func record(_ id: String, _ labels: [String?], model: String = "mine") -> String {
+        let games = labels.map(game).joined(separator: ", ")
+        return #"{"question_id": "\#(id)", "model": "\#(model)", "judge": "j", "games": [\#(games)]}"#
+    }
+
+    private func arena(_ records: [String], _ more: String...) async throws -> (Command.Output, JSONValue?) {
+        let space = try Workspace()
+        try space.folder.write(records.joined(separator: "\n") + "\n", "judge/mine.jsonl")
+        let run = try await space.command(
+            ["score", "arena-hard", "--judgments", "judge", "--json", "--missing-limit", "0.5"] + more
+        ).run()
+        return (run, try? JSONValue(parsing: Array(run.standardOutput)))
+    }
+
+    private func score(_ document: JSONValue?, _ model: String) -> Double? {
+        let entry = document?["entries"]?.array?.first { $0["name"]?.string == model }
+        return entry?["metrics"]?["score"]?["value"]?.number
+    }
+
+    @Test func `Both games count, strong verdicts three times, and what means nothing is counted apart`() async throws {
+        let (run, document) = try await arena([
+            Self.record("a", ["B>>A", "A>B"]), Self.record("b", ["A>B", "A=B"]),
+            Self.record("c", ["A>>A", nil]), Self.record("d", ["B>A"]),
+        ])
+        #expect(run.status == 0, "\(run.errorText)")
+        // Wins 3 + 1 + 1, losses 1, ties 1 of 7.
+        #expect(abs((score(document, "mine") ?? 0) - 100 * 5.5 / 7) < 1e-9)
+        #expect(score(document, "gpt-4-0314") == 50)
+        #expect(document?["missing"]?["A>>A"]?.integer == 1)
+        #expect(document?["missing"]?["no label"]?.integer == 1)
+        #expect(document?["missing"]?["missing game"]?.integer == 1)
+    }
+
+    @Test func `A model that only wins has 100 percent, an interval below it, and a note`() async throws {
+        let (run, document) = try await arena((0..<20).map { Self.record("q\($0)", ["B>A", "A>>B"]) })
+        #expect(run.status == 0, "\(run.errorText)")
+        #expect(abs((score(document, "mine") ?? 0) - 100) < 1e-6)
+        let interval = document?["entries"]?[0]?["metrics"]?["score"]?["ci95"]
+        #expect(interval?[0]?.number ?? 100 < 90)
+        #expect(document?["notes"]?[0]?.string?.contains("only wins") == true)
+    }
+
+    @Test func `Too many missing verdicts are refused, after the table`() async throws {
+        let space = try Workspace()
+        try space.folder.write(
+            [Self.record("a", ["A>B", nil]), Self.record("b", ["A>B", "B>A"])].joined(separator: "\n"), "j.jsonl")
+        let run = try await space.run("score", "arena-hard", "--judgments", "j.jsonl")
+        #expect(run.status == 3)
+        #expect(run.errorText.contains("1 of 4 verdicts are missing"), "\(run.errorText)")
+        #expect(String(decoding: run.standardOutput, as: UTF8.self).contains("gpt-4-0314"))
+    }
+
+    @Test(arguments: [
+        ("not json\n", 65, "not JSON Lines"), (#"{"question_id": "a", "model": "m"}"#, 65, "games"),
+        (#"{"model": "m", "games": []}"#, 65, "question_id"),
+        (#"{"question_id": "a", "model": "m", "games": []}"#, 65, "nothing to score"),
+    ])
+    func `Judgments that are none are one sentence`(_ text: String, _ code: Int32, _ words: String) async throws {
+        let space = try Workspace()
+        try space.folder.write(text, "judge.jsonl")
+        let run = try await space.run("score", "arena-hard", "--judgments", "judge.jsonl")
+        #expect(run.status == code)
+        #expect(run.errorText.contains(words), "\(run.errorText)")
+    }
+
+    @Test func `Without judgments, with strange flags or without counts of style it says what to do`() async throws {
+        let space = try Workspace()
+        let bare = try await space.run("score", "mt-bench")
+        #expect(bare.status == 66)
+        #expect(bare.errorText.contains("--judgments"), "\(bare.errorText)")
+        try space.folder.write(Self.record("a", ["A>B", "B>A"]), "j.jsonl")
+        let styled = try await space.run("score", "arena-hard", "--judgments", "j.jsonl", "--style-control")
+        #expect(styled.status == 78)
+        #expect(styled.errorText.contains("--answers"), "\(styled.errorText)")
+        let both = try await space.run(
+            "score", "arena-hard", "--judgments", "j.jsonl", "--style-control", "--length-control-only")
+        #expect(both.status == 64)
+    }
+
+    @Test func `MT-Bench counts what has no rating, and takes each mode`() async throws {
+        let space = try Workspace()
+        let grades = [(81, 1, 7.0), (81, 2, 9), (82, 1, -1), (82, 2, 8)].map { question, turn, score in
+            #"{"question_id": \#(question), "model": "m", "judge": ["j", "single-v1"], "score": \#(score), "turn": \#(turn)}"#
+        }
+        try space.folder.write(grades.joined(separator: "\n"), "single.jsonl")
+        let single = try await space.run(
+            "score", "mt-bench", "--judgments", "single.jsonl", "--json", "--missing-limit", "1")
+        let document = try JSONValue(parsing: Array(single.standardOutput))
+        let metrics = document["entries"]?[0]?["metrics"]
+        #expect(metrics?["average"]?["value"]?.number == 8)
+        #expect(metrics?["first_turn"]?["value"]?.number == 7)
+        #expect(metrics?["average"]?["n_missing"]?.integer == 1)
+        let pair = #"{"question_id": 81, "model_1": "a", "model_2": "b", "g1_winner": "model_1", "g2_winner": "tie"}"#
+        try space.folder.write(pair, "pair.jsonl")
+        let pairs = try await space.run(
+            "score", "mt-bench", "--mode", "pairwise-all", "--judgments", "pair.jsonl", "--json")
+        let table = try JSONValue(parsing: Array(pairs.standardOutput))
+        #expect(table["entries"]?[0]?["ties"]?.integer == 1)
+        let stranger = try await space.run(
+            "score", "mt-bench", "--mode", "pairwise-baseline", "--judgments", "pair.jsonl")
+        #expect(stranger.status == 65)
+        #expect(stranger.errorText.contains("--baseline"), "\(stranger.errorText)")
+    }
+}
