@@ -10,13 +10,28 @@ package struct Benchmark: Hashable, Sendable {
             case gamed = "gamed_annotations"
             case template = "judge_template"
             case judgeConfiguration = "judge_configuration"
+            case judgePrompts = "judge_prompts"
+            case references
+            case baselineAnswers = "baseline_answers"
         }
 
         package var role: Role
+        /// Which of several files of one role it is.
+        package var set: String?
         package var name: String
         package var url: String
         package var sha256: String
         package var licence: String
+    }
+
+    /// How the outputs are made and judged.
+    package enum Kind: Hashable, Sendable {
+        /// One output to each instruction, compared with a baseline's.
+        case instructions
+        /// Two turns, each rated by itself; temperatures by category, and the set of reference answers.
+        case mtBench(temperatures: [String: Double], references: String)
+        /// One output to each prompt, compared with a baseline's in both orders.
+        case arenaHard
     }
 
     /// What runs when no model is named: prompts, models and a judge of our own, with nothing to download.
@@ -35,7 +50,9 @@ package struct Benchmark: Hashable, Sendable {
 
     package var id: String
     package var title: String
+    package var kind: Kind
     package var baseline: String
+    /// A folder under `judges/`; for questions the model that judges, as `--judge-model` takes it.
     package var judge: String
     package var files: [DataFile]
     package var decoding: Decoding
@@ -47,6 +64,7 @@ package struct Benchmark: Hashable, Sendable {
         var fields = try Fields(yamlFile: folder + "/benchmark.yaml")
         id = try fields.requiredString("id")
         title = try fields.requiredString("title")
+        kind = try Benchmark.kind(&fields)
         baseline = try fields.requiredString("baseline")
         judge = try fields.requiredString("judge")
         var generation = try fields.required("generation", try fields.object("generation"))
@@ -59,7 +77,23 @@ package struct Benchmark: Hashable, Sendable {
         try fields.refuseUnknown()
     }
 
-    package func file(_ role: DataFile.Role) -> DataFile? { files.first { $0.role == role } }
+    /// - Parameter set: which of several; nil takes the first.
+    package func file(_ role: DataFile.Role, set: String? = nil) -> DataFile? {
+        files.first { $0.role == role && (set == nil || $0.set == set) }
+    }
+
+    private static func kind(_ fields: inout Fields) throws(EvaluationError) -> Kind {
+        switch try fields.string("kind") ?? "instructions" {
+        case "instructions": return .instructions
+        case "arena_hard": return .arenaHard
+        case "mt_bench":
+            var temperatures: [String: Double] = [:]
+            for (category, value) in try fields.numbers("temperatures") { temperatures[category] = value }
+            return .mtBench(temperatures: temperatures, references: try fields.requiredString("references"))
+        case let other:
+            throw fields.unusable("kind", "\"\(other)\" is unknown; known are instructions, mt_bench, arena_hard")
+        }
+    }
 }
 
 extension Benchmark.Starter {
@@ -87,6 +121,7 @@ extension Benchmark.DataFile {
         url = try fields.requiredString("url")
         sha256 = try fields.requiredString("sha256")
         licence = try fields.requiredString("licence")
+        set = try fields.string("set")
         if sha256.utf8.count != 64 { throw fields.unusable("sha256", "should be 64 hexadecimal digits") }
         if name.contains("/") || name.hasPrefix(".") { throw fields.unusable("name", "should be a plain file name") }
         try fields.refuseUnknown()

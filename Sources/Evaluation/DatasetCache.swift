@@ -88,11 +88,14 @@ package struct DatasetCache: Sendable {
     ///
     /// - Throws: `missingInput` naming the command that brings the file; `integrity` when the file changed since it
     /// came.
-    package func load(_ role: Benchmark.DataFile.Role) throws(EvaluationError) -> (
+    package func load(_ role: Benchmark.DataFile.Role, set: String? = nil) throws(EvaluationError) -> (
         bytes: [UInt8], provenance: Provenance
     ) {
-        guard let file = benchmark.file(role) else {
-            throw .configuration("\(benchmark.id) defines no file for \(role.rawValue).")
+        guard let file = benchmark.file(role, set: set) else {
+            let known = benchmark.files.filter { $0.role == role }.compactMap(\.set).joined(separator: ", ")
+            throw .configuration(
+                "\(benchmark.id) defines no file for \(role.rawValue)"
+                    + (set.map { " \($0); there are \(known.isEmpty ? "none" : known)." } ?? "."))
         }
         guard Files.exists(path(file)) else {
             throw .missingInput(

@@ -86,6 +86,20 @@ package struct Fields {
         return try Fields(value, place: "\(place): \(key)")
     }
 
+    /// A mapping of names to numbers; empty when left out.
+    package mutating func numbers(_ key: String) throws(EvaluationError) -> [(name: String, value: Double)] {
+        guard let value = value(key) else { return [] }
+        guard let object = value.object else { throw wrong(key, "a mapping of names to numbers", value) }
+        var numbers: [(name: String, value: Double)] = []
+        for member in object.members {
+            guard let number = member.value.number else {
+                throw wrong("\(key).\(member.key)", "a number", member.value)
+            }
+            numbers.append((member.key, number))
+        }
+        return numbers
+    }
+
     package mutating func objects(_ key: String) throws(EvaluationError) -> [Fields] {
         guard let value = value(key) else { return [] }
         guard let array = value.array else { throw wrong(key, "a list", value) }

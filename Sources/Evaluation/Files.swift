@@ -64,6 +64,12 @@ package enum Files {
         try write(value.serialized(.indented(2)) + [0x0A], to: path)
     }
 
+    /// JSON Lines.
+    @discardableResult
+    package static func write(lines: some Collection<JSONValue>, to path: String) throws(EvaluationError) -> String {
+        try write(lines.lazy.map { $0.serialized() + [0x0A] }, to: path)
+    }
+
     /// A JSON array of which only one record at a time is in memory as text.
     @discardableResult
     package static func write(

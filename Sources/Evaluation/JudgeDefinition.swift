@@ -54,6 +54,12 @@ package struct JudgeDefinition: Hashable, Sendable {
         package var concurrency: Int
         package var requestsPerMinute: Int?
         package var tokensPerMinute: Int?
+
+        package init(concurrency: Int, requestsPerMinute: Int? = nil, tokensPerMinute: Int? = nil) {
+            self.concurrency = concurrency
+            self.requestsPerMinute = requestsPerMinute
+            self.tokensPerMinute = tokensPerMinute
+        }
     }
 
     package var id: String

@@ -16,6 +16,9 @@ package struct RunDirectory: Sendable {
     package var scores: String { path + "/scores.json" }
     package var run: String { path + "/run.json" }
     package var report: String { path + "/report.html" }
+    /// FastChat's and arena-hard-auto's, in place of the first two.
+    package var modelAnswer: String { path + "/model_answer.jsonl" }
+    package var modelJudgment: String { path + "/model_judgment.jsonl" }
 
     /// A run's folder holds the results of one judge, baseline and prompt set: others are never written over it.
     ///

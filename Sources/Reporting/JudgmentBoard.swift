@@ -56,14 +56,19 @@ package struct JudgmentBoard: Sendable {
     // MARK: MT-Bench
 
     package init(_ score: MTBenchScore, benchmark: JSONObject) {
+        let found = Set(score.entries.flatMap(\.categories.keys))
+        let categories =
+            MTBenchGrade.categories.filter(found.contains) + found.subtracting(MTBenchGrade.categories).sorted()
+        // Those of one's own may be many, with long names.
+        let columns = categories.filter(MTBenchGrade.categories.contains)
         table = TextTable(
-            ["model", "average", "95 % CI", "turn 1", "turn 2", "ratings", "missing"] + MTBenchGrade.categories,
+            ["model", "average", "95 % CI", "turn 1", "turn 2", "ratings", "missing"] + columns,
             score.entries.map { entry in
                 [
                     TextTable.printable(entry.model), TextTable.decimal(entry.average),
                     TextTable.range(entry.interval?.lower, entry.interval?.upper), TextTable.decimal(entry.turns[0]),
                     TextTable.decimal(entry.turns[1]), "\(entry.ratings)", "\(entry.missing)",
-                ] + MTBenchGrade.categories.map { TextTable.decimal(entry.categories[$0], 1) }
+                ] + columns.map { TextTable.decimal(entry.categories[$0], 1) }
             })
         missing = score.entries.reduce(0) { $0 + $1.missing } + score.unratedRows
         total = missing + score.entries.reduce(0) { $0 + $1.ratings }
@@ -75,15 +80,15 @@ package struct JudgmentBoard: Sendable {
                 average.add(entry.interval)
                 average["n"] = .integer(entry.ratings)
                 average["n_missing"] = .integer(entry.missing)
-                var categories = JSONObject()
-                for name in MTBenchGrade.categories { categories[name] = entry.categories[name].map { .number($0) } }
+                var means = JSONObject()
+                for name in categories { means[name] = entry.categories[name].map { .number($0) } }
                 return [
                     "name": .string(entry.model),
                     "metrics": [
                         "average": .object(average),
                         "first_turn": ["value": entry.turns[0].map { .number($0) } ?? .null],
                         "second_turn": ["value": entry.turns[1].map { .number($0) } ?? .null],
-                    ], "categories": .object(categories),
+                    ], "categories": .object(means),
                 ]
             }, missing: missing > 0 ? ["no rating": missing] : [:], notes: notes)
     }

@@ -26,22 +26,6 @@ import Testing
         ]
     }
 
-    /// Counts the requests, and says when so many have come.
-    private final class Counter: Sendable {
-        private let count = Mutex(0)
-        let reached = DispatchSemaphore(value: 0)
-        let threshold: Int
-
-        init(threshold: Int) { self.threshold = threshold }
-
-        func add() {
-            let now = count.withLock { count in
-                count += 1
-                return count
-            }
-            if now == threshold { reached.signal() }
-        }
-    }
 
     @Test(
         "Killed at several moments and resumed, the files are those of an uninterrupted run", arguments: [1, 9, 30, 55])

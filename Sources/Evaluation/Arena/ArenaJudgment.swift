@@ -94,7 +94,7 @@ extension Files {
     }
 
     /// The last component of a path, without its extension.
-    static func stem(of path: String) -> String {
+    package static func stem(of path: String) -> String {
         let name = name(of: path)
         return name.lastIndex(of: ".").map { String(name[..<$0]) } ?? name
     }

@@ -135,6 +135,11 @@ extension ArenaScore {
                     + "the win rate that was seen")
         }
         score.note(constantFeatures: fit.constantFeatures)
+        if rule.bootstrapAnchor != rule.baseline, rule.features.isEmpty {
+            score.notes.append(
+                "upstream anchors its resamples at \(rule.bootstrapAnchor) alone: the official interval over "
+                    + "\(rule.baseline) holds both models' spread, and may lie beside the score")
+        }
         return score
     }
 

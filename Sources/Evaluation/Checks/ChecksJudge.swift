@@ -30,3 +30,27 @@ package struct ChecksJudge: Hashable, Sendable {
                 + "prompt \(first.index) for instance. Write \"checks\" into its record, or name another judge.")
     }
 }
+
+extension ChecksJudge {
+    /// MT-Bench's scale: 1 where nothing is met, 10 where everything is.
+    ///
+    /// - Parameter turn: from 0.
+    package func grade(_ answer: Answer, of name: String, turn: Int) -> MTBenchJudge.Row {
+        let quality = answer.question.checks[turn].quality(answer.turns[turn])
+        return MTBenchJudge.Row(
+            question: answer.question, model: name, turn: turn, promptName: id, userPrompt: "",
+            judgment: "quality \(quality)", verdict: .rating(1 + 9 * quality))
+    }
+
+    /// Arena-Hard's labels of both games; the order of the answers changes nothing.
+    package func judge(_ answer: Answer, of name: String, baseline: Answer) -> ArenaJudge.Row {
+        let checks = answer.question.checks[0]
+        let (own, other) = (checks.quality(answer.turns[0]), checks.quality(baseline.turns[0]))
+        let labels = own == other ? ["A=B", "A=B"] : own > other ? ["B>A", "A>B"] : ["A>B", "B>A"]
+        return ArenaJudge.Row(
+            question: answer.question, model: name,
+            games: labels.map { label in
+                ArenaJudge.Game(userPrompt: "", judgment: "quality \(own) and \(other)", label: label)
+            })
+    }
+}

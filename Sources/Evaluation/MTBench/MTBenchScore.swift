@@ -8,12 +8,15 @@ package struct MTBenchGrade: Hashable, Sendable {
     package var turn: Int
     /// Nil where upstream writes −1: there is no rating.
     package var rating: Double?
+    package var category: String?
 
-    package init(question: Int, model: String, turn: Int, rating: Double?) {
+    /// - Parameter category: nil takes upstream's of the question's number.
+    package init(question: Int, model: String, turn: Int, rating: Double?, category: String? = nil) {
         self.question = question
         self.model = model
         self.turn = turn
         self.rating = rating
+        self.category = category ?? MTBenchGrade.category(question)
     }
 
     /// Reads FastChat's `<judge>_single.jsonl`.
@@ -40,9 +43,9 @@ package struct MTBenchGrade: Hashable, Sendable {
         "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",
     ]
 
-    package var category: String? {
+    private static func category(_ question: Int) -> String? {
         let place = (question - 81) / 10
-        return question >= 81 && place < Self.categories.count ? Self.categories[place] : nil
+        return question >= 81 && place < categories.count ? categories[place] : nil
     }
 }
 
@@ -87,9 +90,9 @@ package struct MTBenchScore: Hashable, Sendable {
                 model: model, average: average,
                 turns: [1, 2].map { turn in mean(rows.filter { $0.turn == turn }.compactMap(\.rating)) },
                 categories: [:], ratings: ratings.count, missing: rows.count - ratings.count)
-            for category in MTBenchGrade.categories {
-                let values = rows.filter { $0.category == category }.compactMap(\.rating).filter { $0 >= 0 }
-                if let mean = mean(values) { entry.categories[category] = mean }
+            for (category, rows) in Dictionary(grouping: rows, by: \.category) {
+                guard let category, let mean = mean(rows.compactMap(\.rating).filter { $0 >= 0 }) else { continue }
+                entry.categories[category] = mean
             }
             if resamples > 1 {
                 let questions = Dictionary(grouping: rows, by: \.question).sorted { $0.key < $1.key }

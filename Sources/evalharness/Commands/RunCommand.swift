@@ -10,21 +10,23 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup var options: RunOptions
 
     func run() async throws {
-        if let model = options.model {
-            try await BenchmarkRun(Pipeline(options), model: model).perform()
-            return
-        }
+        if let model = options.model { return try await perform(options, model) }
         guard let (starter, model) = try options.starter() else { throw RunCommand.nothingToRun(options.benchmark) }
         Console.note(
             "No model is named: this compares two small models that come with evalharness, on its own prompts, offline."
         )
-        try await BenchmarkRun(Pipeline(starter), model: model).perform()
+        try await perform(starter, model)
         Console.note(
             """
             next: evalharness run \(options.benchmark) --prompts \(starter.prompts ?? "") --judge checks \\
                 --baseline \(starter.baseline ?? "") --model PATH     # a checkpoint of yours
-                  evalharness dataset pull \(options.benchmark)       # then --model PATH alone is the official benchmark
+                  evalharness dataset pull \(options.benchmark)       # then --model PATH is the official benchmark
             """)
+    }
+
+    private func perform(_ options: RunOptions, _ model: String) async throws {
+        if let run = try options.questionRun() { return try await run.perform(model) }
+        try await BenchmarkRun(Pipeline(options), model: model).perform()
     }
 
     static func nothingToRun(_ benchmark: String) -> ValidationError {
@@ -42,6 +44,7 @@ struct GenerateCommand: AsyncParsableCommand {
 
     func run() async throws {
         guard let model = options.model else { throw RunCommand.nothingToRun(options.benchmark) }
+        if let run = try options.questionRun() { return try await run.generate(model) }
         Interruption.shared.arm()
         let pipeline = try Pipeline(options)
         if options.asking.dryRun {
@@ -70,6 +73,10 @@ struct JudgeCommand: AsyncParsableCommand {
     @OptionGroup var options: RunOptions
 
     func run() async throws {
+        if let run = try options.questionRun() {
+            guard let model = options.model else { throw RunCommand.nothingToRun(options.benchmark) }
+            return try await run.perform(model)
+        }
         let pipeline = try Pipeline(options)
         let model = try options.model ?? storedOutputs(pipeline)
         try await BenchmarkRun(pipeline, model: model).perform()

@@ -101,11 +101,7 @@ struct ScoreCommand: AsyncParsableCommand {
             Console.data(board.table.text)
             for note in board.notes { Console.note("note: \(note)") }
         }
-        if Double(board.missing) > missingLimit * Double(max(1, board.total)) {
-            throw EvaluationError.integrity(
-                "\(board.missing) of \(board.total) verdicts are missing, more than --missing-limit \(missingLimit) allows. "
-                    + "The table above is of the others.")
-        }
+        try JudgmentLimit(missingLimit).check(board)
     }
 }
 

@@ -5,7 +5,7 @@ import Statistics
 
 /// The flags that a benchmark's commands share, by the names that the field uses.
 struct RunOptions: ParsableArguments {
-    @Argument(help: "The benchmark: a folder under benchmarks/ (alpacaeval).")
+    @Argument(help: "The benchmark: a folder under benchmarks/ (alpacaeval, mt-bench, arena-hard).")
     var benchmark: String
 
     @Option(help: "The model under test: PATH, openai:NAME, openai-compatible:NAME@URL, outputs:FILE …")
@@ -22,6 +22,9 @@ struct RunOptions: ParsableArguments {
 
     @Option(help: "The judge: a folder under judges/, or annotations:FILE.")
     var judge: String?
+
+    @Option(help: "MT-Bench: the set of reference answers that the judge is shown.")
+    var references: String?
 
     @Option(help: "Only the first N prompts, or those from A to B (A-B, counted from 0).")
     var limit: String?
@@ -71,31 +74,44 @@ struct RunOptions: ParsableArguments {
         return (options, model)
     }
 
+    /// The run of a benchmark of questions; nil for one of instructions.
+    func questionRun() throws -> QuestionRun? {
+        let definition = try Definitions.benchmark(benchmark, home: try Environment.definitionsHome())
+        if definition.kind == .instructions {
+            if references != nil { throw ValidationError("--references is for mt-bench.") }
+            return nil
+        }
+        return try QuestionRun(self, definition)
+    }
+
     /// The prompts that this run is about, in their order.
     func selected(_ set: PromptSet) throws -> [Prompt] {
-        var prompts = set.prompts
+        try selectedPlaces(of: set.prompts.count).map { set.prompts[$0] }
+    }
+
+    /// The places, from 0, of those of `count` prompts that this run is about.
+    func selectedPlaces(of count: Int) throws -> [Int] {
+        var places = Array(0..<count)
         if let limit {
             let range = try RunOptions.range(limit)
-            prompts = prompts.filter { range.contains($0.index) }
+            places = places.filter(range.contains)
         }
         if !sampleID.isEmpty {
-            if let stranger = sampleID.first(where: { !set.prompts.indices.contains($0) }) {
+            if let stranger = sampleID.first(where: { !(0..<count).contains($0) }) {
                 throw EvaluationError.configuration(
-                    "--sample-id \(stranger): there are prompts 0 to "
-                        + "\(set.prompts.count - 1).")
+                    "--sample-id \(stranger): there are prompts 0 to \(count - 1).")
             }
-            prompts = prompts.filter { sampleID.contains($0.index) }
+            places = places.filter(sampleID.contains)
         }
         if let shard {
-            let (share, count) = try RunOptions.share(shard)
-            prompts = prompts.filter { $0.index % count == share - 1 }
+            let (share, total) = try RunOptions.share(shard)
+            places = places.filter { $0 % total == share - 1 }
         }
-        if prompts.isEmpty {
+        if places.isEmpty {
             throw EvaluationError.configuration(
-                "No prompt is left to run: widen --limit, "
-                    + "--sample-id or --shard.")
+                "No prompt is left to run: widen --limit, --sample-id or --shard.")
         }
-        return prompts
+        return places
     }
 
     private static func range(_ text: String) throws -> ClosedRange<Int> {

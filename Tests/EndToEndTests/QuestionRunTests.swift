@@ -1,0 +1,173 @@
+import Chat
+import Foundation
+import TestSupport
+import Testing
+
+/// MT-Bench and Arena-Hard from questions to scores, on small files of our own in upstream's forms.
+@Suite struct QuestionRunTests {
+    private static let questions = (1...12).map { number in
+        #"{"question_id": \#(number), "category": "math", "turns": ["Say \#(number).", "Again \#(number)."]}"#
+    }
+    private static let prompts = ["single-math-v1", "single-math-v1-multi-turn", "single-v1", "single-v1-multi-turn"]
+        .map {
+            let fields = $0.hasSuffix("turn") ? "{answer_1} {answer_2}" : "{answer}"
+            return #"{"name": "\#($0)", "system_prompt": "Judge.", "prompt_template": "JUDGE \#($0): \#(fields)"}"#
+        }
+
+    /// A space whose cache holds the files, imported as what they are: not upstream's.
+    private func space(_ benchmark: String) async throws -> Workspace {
+        let space = try Workspace()
+        func write(_ lines: [String], _ name: String) throws {
+            try space.folder.write(lines.joined(separator: "\n") + "\n", "files/\(name)")
+        }
+        if benchmark == "mt-bench" {
+            try write(Self.questions, "question.jsonl")
+            try write(Self.prompts, "judge_prompts.jsonl")
+            try write(
+                (1...12).map { #"{"question_id": \#($0), "choices": [{"index": 0, "turns": ["r", "r"]}]}"# },
+                "gpt-4-0125-preview.jsonl")
+        } else {
+            try write(
+                (1...12).map { #"{"uid": "q\#($0)", "category": "c", "prompt": "Say \#($0)."}"# }, "question.jsonl")
+            try write(
+                (1...12).map {
+                    #"{"uid": "q\#($0)", "messages": [{"role": "assistant", "content": {"answer": "b"}}]}"#
+                },
+                "gpt-4-0314.jsonl")
+            try space.folder.write(
+                """
+                system_prompt: "Judge."
+                prompt_template: ["JUDGE {question_1} A: {answer_1} B: {answer_2}"]
+                """, "files/judge_config.yaml")
+        }
+        let imported = try await space.run("dataset", "import", benchmark, "--from", "files", "--unverified")
+        #expect(imported.status == 0, "\(imported.errorText)")
+        return space
+    }
+
+    /// Answers questions by their text, and judges by a hash of theirs.
+    private func server(_ verdicts: [String], rude: @escaping JudgeServer.Rudeness = { _, _, _ in false })
+        -> JudgeServer
+    {
+        JudgeServer(rude: rude) { text in
+            guard text.hasPrefix("JUDGE") else { return [("I say: \(text)", 0)] }
+            let number = Int(Digest.sha256(text).prefix(4), radix: 16) ?? 0
+            return [(verdicts[number % verdicts.count], 0)]
+        }
+    }
+
+    private func arguments(_ benchmark: String, _ server: JudgeServer, _ results: String, _ evidence: String)
+        -> [String]
+    {
+        [
+            "run", benchmark, "--model", server.model, "--judge-model", server.model, "--name", "mine", "--results-dir",
+            results, "--evidence", evidence, "--concurrency", "4", "--no-progress",
+        ]
+    }
+
+    @Test(arguments: [
+        ("mt-bench", ["Rating: [[7]]", "[[4]] or so", "[[9.5]]"], 48),
+        ("arena-hard", ["[[A>B]]", "[[B>>A]]", "[[A=B]]"], 36),
+    ])
+    func `A run leaves upstream's files; killed and resumed, and from evidence alone, the same bytes`(
+        _ benchmark: String, _ verdicts: [String], _ calls: Int
+    ) async throws {
+        let space = try await space(benchmark)
+        let whole = server(verdicts)
+        let first = try await space.command(arguments(benchmark, whole, "whole", "whole.sqlite")).run()
+        #expect(first.status == 0, "\(first.errorText)")
+        #expect(whole.askings.values.reduce(0, +) == calls)
+        let expected = try space.files("whole/\(benchmark)/mine", without: whole.baseURL)
+        #expect(Set(expected.keys) == ["model_answer.jsonl", "model_judgment.jsonl", "scores.json", "run.json"])
+
+        let counter = Counter(threshold: calls / 2)
+        let flaky = server(verdicts) { _, _, _ in
+            counter.add()
+            return false
+        }
+        let killed = space.command(arguments(benchmark, flaky, "killed", "killed.sqlite"))
+        try killed.start()
+        counter.reached.wait()
+        kill(killed.processID, SIGKILL)
+        #expect(await killed.finish().status != 0)
+        let resumed = try await space.command(arguments(benchmark, flaky, "killed", "killed.sqlite")).run()
+        #expect(resumed.status == 0, "\(resumed.errorText)")
+        #expect(flaky.askings.values.reduce(0, +) <= calls + 8)
+        let files = try space.files("killed/\(benchmark)/mine", without: flaky.baseURL)
+        for name in ["model_answer.jsonl", "model_judgment.jsonl"] { #expect(files[name] == expected[name], "\(name)") }
+        let asked = flaky.askings.values.reduce(0, +)
+        let replayed = try await space.command(
+            arguments(benchmark, flaky, "third", "killed.sqlite") + ["--offline"]
+        ).run()
+        #expect(replayed.status == 0, "\(replayed.errorText)")
+        #expect(flaky.askings.values.reduce(0, +) == asked)
+        #expect(try space.files("third/\(benchmark)/mine", without: flaky.baseURL) == files)
+    }
+
+    @Test func `What it leaves is scored again as it was, and its answers are taken as outputs`() async throws {
+        let space = try await space("mt-bench")
+        let server = server(["[[7]]", "[[4]]"])
+        #expect(try await space.command(arguments("mt-bench", server, "r", "e.sqlite")).run().status == 0)
+        let scores = try space.json("r/mt-bench/mine/scores.json")
+        let again = try await space.run(
+            "score", "mt-bench", "--judgments", "r/mt-bench/mine/model_judgment.jsonl", "--json")
+        let rescored = try JSONValue(parsing: Array(again.standardOutput))
+        #expect(
+            rescored["entries"]?[0]?["metrics"]?["average"]?["value"]
+                == scores["entries"]?[0]?["metrics"]?["average"]?["value"])
+        #expect(scores["data"]?.array?.count == 3)
+        #expect(scores["data"]?[0]?["official"]?.bool == false)
+        let outputs = try await space.run(
+            "run", "mt-bench", "--model", "outputs:r/mt-bench/mine/model_answer.jsonl", "--judge-model", server.model,
+            "--name", "other", "--evidence", "e.sqlite", "--json")
+        #expect(outputs.status == 0, "\(outputs.errorText)")
+        let judged = try JSONValue(parsing: Array(outputs.standardOutput))
+        #expect(
+            judged["entries"]?[0]?["metrics"]?["average"]?["value"]
+                == scores["entries"]?[0]?["metrics"]?["average"]?["value"])
+    }
+
+    @Test func `What failed is missing, counted and never scored`() async throws {
+        let space = try await space("mt-bench")
+        let server = server(["[[7]]"]) { text, _, connection in
+            guard text.contains("Say 3.") || text.hasPrefix("JUDGE") && text.contains("Again 5.") else { return false }
+            connection.reply(400, [:], #"{"error": {"message": "too long"}}"#)
+            return true
+        }
+        let run = try await space.command(arguments("mt-bench", server, "r", "e.sqlite")).run()
+        #expect(run.status == 3, "\(run.errorText)")
+        #expect(run.errorText.contains("3 of 24 verdicts are missing"), "\(run.errorText)")
+        let entry = try space.json("r/mt-bench/mine/scores.json")["entries"]?[0]
+        #expect(entry?["metrics"]?["average"]?["n"]?.integer == 21)
+        #expect(entry?["metrics"]?["average"]?["n_missing"]?.integer == 3)
+        #expect(entry?["metrics"]?["average"]?["value"]?.number == 7)
+    }
+
+    @Test func `What cannot be run says why`() async throws {
+        let space = try await space("mt-bench")
+        let server = server(["[[7]]"])
+        for (more, code, words) in [
+            (["--references", "mine"], 78, "gpt-4-1106-preview"), (["--references", "gpt-4"], 66, "dataset pull"),
+            (["--judge", "checks"], 78, "has none"), (["--max-cost", "1"], 78, "prices"),
+        ] as [([String], Int32, String)] {
+            let run = try await space.command(arguments("mt-bench", server, "r", "e.sqlite") + more).run()
+            #expect(run.status == code, "\(more): \(run.errorText)")
+            #expect(run.errorText.contains(words), "\(run.errorText)")
+        }
+        #expect(server.askings.isEmpty)
+        let dry = try await space.command(arguments("mt-bench", server, "r", "e.sqlite") + ["--dry-run"]).run()
+        #expect(try JSONValue(parsing: Array(dry.standardOutput))["judge_calls_at_most"]?.integer == 24)
+        let other = try await space.run("run", "alpacaeval", "--references", "gpt-4", "--model", "outputs:x.json")
+        #expect(other.status == 64)
+    }
+
+    @Test(arguments: ["mt-bench", "arena-hard"])
+    func `Without a word the starter models answer its questions`(_ benchmark: String) async throws {
+        let space = try Workspace()
+        let run = try await space.run("run", benchmark, "--json")
+        #expect(run.status == 0, "\(run.errorText)")
+        let board = try JSONValue(parsing: Array(run.standardOutput))
+        #expect(board["entries"]?.array?.contains { $0["name"]?.string == "starter-simpo" } == true)
+        #expect(run.errorText.contains("next: "))
+    }
+}
