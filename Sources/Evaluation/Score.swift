@@ -113,6 +113,13 @@ extension Stages {
             preconditionFailure("length control throws its own errors only, not \(error)")
         }
         noteDistance(&score)
+        if let fit = score.lengthControlled?.fit, !isSameGenerator(annotations),
+            fit.coefficients.allSatisfy({ $0 == 0 })
+        {
+            score.notes.append(
+                "length control found nothing to hold on to: cross-validation chose the strongest penalty, which gives 50 "
+                    + "whatever the verdicts; take the win rate")
+        }
         return score
     }
 

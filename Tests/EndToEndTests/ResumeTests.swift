@@ -26,7 +26,6 @@ import Testing
         ]
     }
 
-
     @Test(
         "Killed at several moments and resumed, the files are those of an uninterrupted run", arguments: [1, 9, 30, 55])
     func killed(after threshold: Int) async throws {

@@ -67,19 +67,22 @@ struct LengthControlTests {
         }
     }
 
-    @Test func `The mean of a model and its copy is as uncertain as the model: both see the same prompts`() throws {
+    @Test func `A model and its copy are as uncertain as the model: prompts are drawn with the rows of both`() throws {
         let rows = try Fixture.load().rows("strong with missing verdicts")
         let control = LengthControl(design: .minimal, gamed: [])
-        let one = try control.bootstrap(rows, fit: try control.fit(rows), resamples: 200, seed: 3)
-        let two = try control.bootstrapMean([rows, rows], resamples: 200, seed: 3)
-        #expect([two.value, two.lower, two.upper] == [one.value, one.lower, one.upper])
+        let one = try #require(try control.bootstrapPooled([rows], resamples: 400, seed: 3))
+        let penalized = try control.bootstrap(rows, fit: try control.fit(rows), resamples: 400, seed: 3)
+        #expect(abs(one.value - penalized.value) < 2)
+        let two = try #require(try control.bootstrapPooled([rows, rows], resamples: 400, seed: 3))
+        #expect(abs(two.value - one.value) < 1)
+        #expect((0.9...1.1).contains(two.standardError / one.standardError))
         // Its mirror image wins where it loses: prompts say nothing of their mean.
         let mirrored = rows.map { row in
             LengthControlRow(
                 preference: row.preference.map { 1 - $0 }, lengthDifference: -row.lengthDifference,
                 difficulty: row.difficulty)
         }
-        let mean = try control.bootstrapMean([rows, mirrored], resamples: 200, seed: 3)
+        let mean = try #require(try control.bootstrapPooled([rows, mirrored], resamples: 400, seed: 3))
         #expect(abs(mean.value - 50) < 0.1)
         #expect(mean.standardError < one.standardError / 10)
     }

@@ -31,7 +31,10 @@ struct AnalyzeCommand: AsyncParsableCommand {
         guard !recipe.heldOutFiles.isEmpty else {
             throw EvaluationError.configuration("No held-out pairs are named. Name their files with --eval-files.")
         }
-        let data = try PreparedData(files: recipe.heldOutFiles, folder: folder, settings: recipe.data)
+        // Whatever the objective trains on, the analyses compare the two rows of a pair.
+        var settings = recipe.data
+        settings.use = .pairs
+        let data = try PreparedData(files: recipe.heldOutFiles, folder: folder, settings: settings)
         Console.note(data.report.text)
         var logProbs = try Self.logProbs(folder, data, recipe, threads)
         if recipe.objective.needsReference {

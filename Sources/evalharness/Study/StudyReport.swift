@@ -5,8 +5,7 @@ import Statistics
 
 /// What a study found: the SimPO paper's tables, in small.
 struct StudyReport {
-    /// One recipe's models against the opponent's of the same seeds, in percent, each the mean over seeds with its
-    /// interval over prompts.
+    /// One recipe's models against the opponent's of the same seeds, in percent, over all seeds, with intervals over prompts.
     private struct Comparison {
         var winRate: Interval
         /// Nil where the lengths have no spread.
@@ -86,7 +85,7 @@ struct StudyReport {
         let control = LengthControl(design: .minimal, gamed: [])
         return Comparison(
             winRate: bootstrapMean(perPrompt, resamples: Self.resamples, seed: 1),
-            lengthControlled: try? control.bootstrapMean(rows, resamples: Self.resamples, seed: 1),
+            lengthControlled: try? control.bootstrapPooled(rows, resamples: Self.resamples, seed: 1),
             winRates: preferences.map { 100 * mean($0) })
     }
 
@@ -166,7 +165,8 @@ struct StudyReport {
                 .paragraph(
                     "Every method begins from the same fine-tuned model and learns from the same pairs of its own samples; "
                         + "seeds \(seeds). \(prompts.prompts.count) held-out prompts, sampled once for each seed and judged by "
-                        + "their checks. Win rates are means over seeds with 95 % intervals over prompts; LC is length control."
+                        + "their checks. Win rates are over all seeds, with 95 % intervals over prompts; LC is length control, one "
+                        + "regression over all seeds without a penalty."
                 ),
                 .table(HTMLPage.Table(Self.header, rows.map(cells))), .plot(winRatePlot), .plot(lengthPlot),
                 .heading("How reward and likelihood rank held-out pairs"),
