@@ -18,6 +18,7 @@ package struct TextTable: Hashable, Sendable {
     /// So many decimals; a dash for nothing.
     package static func decimal(_ number: Double?, _ digits: Int = 2) -> String {
         guard let number, number.isFinite else { return "–" }
+        if abs(number) > 1e12 { return "\(number)" }
         let scale = (0..<digits).reduce(1) { scale, _ in scale * 10 }
         let units = Int((abs(number) * Double(scale)).rounded())
         let sign = number < 0 && units > 0 ? "-" : ""

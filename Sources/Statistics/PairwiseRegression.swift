@@ -162,9 +162,13 @@ package struct PairwiseRegression: Sendable {
             loss.gradient[index] += penalty * theta[index]
             loss.curvature.add(penalty, at: index, index)
         }
-        // What all strengths share moves no game: holding their sum makes the system regular and the norm least.
+        // What all strengths share moves no game, nor do those of players without a game: holding their sum, and each a
+        // little, makes the system regular and leaves the gradient as it is.
         if penalty == 0 {
-            for row in 0..<playerCount { for column in 0...row { loss.curvature.add(1, at: row, column) } }
+            for row in 0..<playerCount {
+                for column in 0...row { loss.curvature.add(1, at: row, column) }
+                loss.curvature.add(1e-9, at: row, row)
+            }
         }
         return loss
     }

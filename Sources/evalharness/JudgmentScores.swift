@@ -15,26 +15,27 @@ enum JudgmentBenchmark: String {
     ///   - seed: of upstream's, as NumPy takes it.
     func board(_ options: JudgmentOptions, resamples: Int, seed: UInt64?) throws -> JudgmentBoard {
         switch self {
-        case .mtBench: try mtBench(options, resamples)
+        case .mtBench: try mtBench(options, resamples, seed ?? 0)
         case .arenaHard: try arenaHard(options, resamples, seed)
         case .arenaHardV2: try arenaHardV2(options, resamples, seed)
         }
     }
 
-    private func mtBench(_ options: JudgmentOptions, _ resamples: Int) throws -> JudgmentBoard {
+    private func mtBench(_ options: JudgmentOptions, _ resamples: Int, _ seed: UInt64) throws -> JudgmentBoard {
         let id: JSONObject = ["id": .string(rawValue), "mode": .string(options.mode.rawValue)]
         let models = Set(options.modelList)
         let files = try self.files(options)
         if options.mode == .single {
             let grades = try files.flatMap { try MTBenchGrade.read($0.bytes, path: $0.path) }
             let score = MTBenchScore(
-                grades.filter { models.isEmpty || models.contains($0.model) }, resamples: resamples)
+                grades.filter { models.isEmpty || models.contains($0.model) }, resamples: resamples, seed: seed)
             return JudgmentBoard(score, benchmark: id)
         }
         let pairs = try files.flatMap { try MTBenchPair.read($0.bytes, path: $0.path) }
         let baseline = options.mode == .pairwiseAll ? nil : options.baseline ?? "gpt-3.5-turbo"
         let score = MTBenchPairScore(
-            pairs.filter { models.isEmpty || models.contains($0.first) }, baseline: baseline, resamples: resamples)
+            pairs.filter { models.isEmpty || models.contains($0.first) }, baseline: baseline, resamples: resamples,
+            seed: seed)
         if score.entries.isEmpty, let baseline {
             throw EvaluationError.badData(
                 "No game with a verdict is against \(baseline). Name another model with --baseline, or take --mode "
@@ -44,14 +45,15 @@ enum JudgmentBenchmark: String {
     }
 
     private func arenaHard(_ options: JudgmentOptions, _ resamples: Int, _ seed: UInt64?) throws -> JudgmentBoard {
-        let baseline = options.baseline ?? "gpt-4-0314"
+        var baseline = options.baseline ?? "gpt-4-0314"
         let battles: ArenaBattles
         if let path = options.battles {
             battles = try ArenaBattles(try Files.read(path, asked: "The battles"), path: path)
         } else {
+            let judgments = try arenaJudgments(options)
+            baseline = try agreed(judgments, options.baseline) ?? baseline
             battles = ArenaBattles(
-                try arenaJudgments(options), baseline: baseline, weight: options.weight,
-                firstGameOnly: options.firstGameOnly)
+                judgments, baseline: baseline, weight: options.weight, firstGameOnly: options.firstGameOnly)
         }
         var rule = ArenaScore.Rule(baseline: baseline)
         rule.features = features(options)
@@ -63,6 +65,9 @@ enum JudgmentBenchmark: String {
     }
 
     private func arenaHardV2(_ options: JudgmentOptions, _ resamples: Int, _ seed: UInt64?) throws -> JudgmentBoard {
+        if options.firstGameOnly || options.battles != nil {
+            throw EvaluationError.configuration("--first-game-only and --battles are for arena-hard (v0.1).")
+        }
         var rule = ArenaScore.RuleV2(category: options.category, baseline: options.baseline)
         rule.features = features(options)
         rule.weight = options.weight
@@ -73,6 +78,19 @@ enum JudgmentBenchmark: String {
         return JudgmentBoard(
             score,
             benchmark: ["id": .string(rawValue), "version": "2.0", "category": .string(options.category)], level: 90)
+    }
+
+    /// The baseline that the judgments themselves name, as runs of ours do and upstream's v0.1 does not.
+    ///
+    /// - Throws: `integrity` where they name several, or another than the flag.
+    private func agreed(_ judgments: [ArenaJudgment], _ named: String?) throws -> String? {
+        let known = Set(judgments.compactMap(\.baseline))
+        guard known.count <= 1, named == nil || known.isSubset(of: [named ?? ""]) else {
+            throw EvaluationError.integrity(
+                "The judgments are against \(known.sorted().joined(separator: " and ")): their numbers do not belong in one "
+                    + "ranking\(named.map { ", nor in one over \($0)" } ?? ""). Score them apart.")
+        }
+        return known.first
     }
 
     private func features(_ options: JudgmentOptions) -> StyleFeatures {

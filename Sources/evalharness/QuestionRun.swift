@@ -45,8 +45,13 @@ struct QuestionRun {
     /// The model's answers alone.
     func generate(_ model: String) async throws {
         Interruption.shared.arm()
-        if options.asking.dryRun { return estimate(judges: false) }
+        if options.asking.dryRun { return try estimate(model, judges: false) }
         let directory = try directory(model)
+        if Files.exists(directory.run), !options.overwrite {
+            throw EvaluationError.integrity(
+                "\(directory.path) holds a finished run, and new answers would not be those that it judged. Give these their "
+                    + "own --name or --results-dir, or replace them with --overwrite.")
+        }
         let lock = try RunLock(directory, stateHome: Environment.stateHome)
         let (answers, _) = try await answers(of: model, name: try name(of: model), role: .candidate)
         try write(answers, to: directory)
@@ -56,12 +61,16 @@ struct QuestionRun {
 
     func perform(_ model: String) async throws {
         Interruption.shared.arm()
-        if options.asking.dryRun { return estimate(judges: true) }
+        if options.asking.dryRun { return try estimate(model, judges: true) }
         let directory = try directory(model)
         let lock = try RunLock(directory, stateHome: Environment.stateHome)
         let judge = try await judge()
         let (answers, fingerprint) = try await answers(of: model, name: try name(of: model), role: .candidate)
         let baseline = try await baseline()
+        if baseline?.answers.name == answers.name {
+            throw EvaluationError.configuration(
+                "Model and baseline are both called \(answers.name): give the model another name with --name.")
+        }
         let record = record(answers, fingerprint, baseline, judge)
         if !options.overwrite { try directory.refuseOtherRun(record.identity) }
         let (rows, board) = try await judged(answers, baseline, judge)
@@ -93,12 +102,17 @@ struct QuestionRun {
         Console.note("results: \(directory.path)")
     }
 
-    private func estimate(judges: Bool) {
+    private func estimate(_ model: String, judges: Bool) throws {
         let turns = selected.reduce(0) { $0 + $1.turns.count }
-        var report: JSONObject = ["generation_calls_at_most": .integer(turns)]
+        let isArena = benchmark.kind == .arenaHard
+        let generated = try [model, isArena && judges ? options.baseline : nil].compactMap { $0 }.count { text in
+            if case .outputs = try ModelSource(text) { false } else { true }
+        }
+        var report: JSONObject = ["generation_calls_at_most": .integer(generated * turns)]
         if judges {
             // Arena-Hard asks once more where a reply has no label.
-            report["judge_calls_at_most"] = .integer(benchmark.kind == .arenaHard ? 4 * selected.count : turns)
+            let calls = isArena ? 4 * selected.count : (1 + options.asking.retryUnparsable) * turns
+            report["judge_calls_at_most"] = .integer(options.judge == nil ? calls : 0)
         }
         Console.data(JSONValue.object(report).text(.indented(2)) + "\n")
     }
@@ -122,7 +136,8 @@ struct QuestionRun {
             let bar = ProgressBar("answer  ", total: selected.count, isEnabled: !options.asking.noProgress)
             let (answers, failures) = try await Stages.answers(
                 selected, model: model, maxTokens: options.decoding.maxTokens ?? benchmark.maxTokens,
-                seed: options.decoding.seed, stop: Interruption.shared.stop, progress: bar.update, decoding: decoding)
+                seed: options.decoding.seed, repetitionPenalty: options.decoding.repetitionPenalty,
+                stop: Interruption.shared.stop, progress: bar.update, decoding: decoding)
             for (index, reason) in failures.sorted(by: { $0.key < $1.key }).prefix(3) {
                 Console.note("Question \(questions.questions[index].key) has no answer: \(reason.detail)")
             }
@@ -147,6 +162,7 @@ struct QuestionRun {
 
     private struct Baseline {
         var answers: AnswerSet
+        var fingerprint: String
         var data: [DatasetCache.Provenance]
     }
 
@@ -154,13 +170,14 @@ struct QuestionRun {
     private func baseline() async throws -> Baseline? {
         guard case .arenaHard = benchmark.kind else { return nil }
         if let text = options.baseline {
-            let (answers, _) = try await answers(of: text, name: try sourceName(text), role: .baseline)
-            return Baseline(answers: answers, data: [])
+            let (answers, fingerprint) = try await answers(
+                of: text, name: try sourceName(text), role: .baseline)
+            return Baseline(answers: answers, fingerprint: fingerprint, data: [])
         }
         let file = try cache.load(.baselineAnswers)
         let answers = try AnswerSet(
             bytes: file.bytes, path: file.provenance.name, questions: questions, name: benchmark.baseline)
-        return Baseline(answers: answers, data: [file.provenance])
+        return Baseline(answers: answers, fingerprint: "outputs:\(answers.sha256)", data: [file.provenance])
     }
 
     // MARK: Judging
@@ -203,15 +220,13 @@ struct QuestionRun {
         switch benchmark.kind {
         case .mtBench(_, let standard):
             let prompts = try cache.load(.judgePrompts)
-            let references = try cache.load(.references, set: options.references ?? standard)
-            let set = try AnswerSet(
-                bytes: references.bytes, path: references.provenance.name, questions: questions, name: nil)
+            let (references, sources) = try references(standard)
             let judge = try MTBenchJudge(
-                prompts: try JudgePrompt.read(prompts.bytes, path: prompts.provenance.name), references: set,
+                prompts: try JudgePrompt.read(prompts.bytes, path: prompts.provenance.name), references: references,
                 model: model, retries: options.asking.retryUnparsable, questions: selected)
             return OpenedJudge(
                 judge: .grades(judge), label: model.name, fingerprint: judge.fingerprint, name: model.name,
-                data: [prompts.provenance, references.provenance])
+                data: [prompts.provenance] + sources)
         case .arenaHard:
             let file = try cache.load(.judgeConfiguration)
             guard let path = benchmark.file(.judgeConfiguration).map(cache.path) else {
@@ -223,6 +238,17 @@ struct QuestionRun {
                 data: [file.provenance])
         case .instructions: preconditionFailure("\(benchmark.id) has instructions, not questions")
         }
+    }
+
+    /// Upstream's sets are for upstream's questions; those of one's own bring their own.
+    private func references(_ standard: String) throws -> (AnswerSet, [DatasetCache.Provenance]) {
+        if options.prompts != nil, options.references == nil {
+            return (AnswerSet.references(of: questions), [])
+        }
+        let file = try cache.load(.references, set: options.references ?? standard)
+        let set = try AnswerSet(
+            bytes: file.bytes, path: file.provenance.name, questions: questions, name: nil)
+        return (set, [file.provenance])
     }
 
     private func judgeModel() async throws -> any ChatModel {
@@ -252,35 +278,40 @@ struct QuestionRun {
                 }
             }
             let unanswered = selected.filter { answers[$0] == nil }.flatMap { question in
-                question.turns.indices.map { turn in
-                    MTBenchGrade(
-                        question: question.id.integer ?? question.index, model: answers.name, turn: turn + 1,
-                        rating: nil, category: question.category)
-                }
+                question.turns.indices.map { MTBenchJudge.unanswered(question, of: answers.name, turn: $0) }
             }
-            let score = MTBenchScore(rows.map(\.grade) + unanswered, resamples: resamples)
-            return (rows.map { $0.json(judge: opened.name) }, JudgmentBoard(score, benchmark: id))
+            let all = rows + unanswered
+            let score = MTBenchScore(all.map(\.grade), resamples: resamples, seed: options.decoding.seed ?? 0)
+            return (all.map { $0.json(judge: opened.name) }, JudgmentBoard(score, benchmark: id))
         }
+        let name = baseline.answers.name
         let pairs = answers.answers.compactMap { answer in
             baseline.answers[answer.question].map { (answer, $0) }
         }
         let rows = try await concurrently(pairs, opened) { pair in
             switch opened.judge {
-            case .labels(let judge): try await judge.judge(pair.0, of: answers.name, baseline: pair.1)
-            case .checks(let judge): judge.judge(pair.0, of: answers.name, baseline: pair.1)
+            case .labels(let judge): try await judge.judge(pair.0, of: answers.name, baseline: pair.1, of: name)
+            case .checks(let judge): judge.judge(pair.0, of: answers.name, baseline: pair.1, of: name)
             case .grades: preconditionFailure("MT-Bench has no baseline")
             }
         }
         let judgedKeys = Set(rows.map(\.question.key))
-        let unanswered = selected.filter { !judgedKeys.contains($0.key) }.map {
-            ArenaJudgment(id: $0.key, model: answers.name, labels: [])
+        let all =
+            rows
+            + selected.filter { !judgedKeys.contains($0.key) }.map {
+                ArenaJudge.Row(unanswered: $0, model: answers.name, baseline: name)
+            }
+        let battles = ArenaBattles(all.map(\.judgment), baseline: name, weight: 3)
+        if battles.battles.isEmpty {
+            let reasons = all.flatMap(\.games).compactMap(\.reason)
+            throw EvaluationError.integrity(
+                "None of the \(2 * all.count) games has a verdict, the first for this reason: "
+                    + "\(reasons.first?.detail ?? "none given"). The replies are in the evidence store.")
         }
-        let battles = ArenaBattles(
-            rows.map(\.judgment) + unanswered, baseline: baseline.answers.name, weight: 3)
-        var rule = ArenaScore.Rule(baseline: baseline.answers.name)
+        var rule = ArenaScore.Rule(baseline: name)
         rule.resamples = resamples
         let score = try ArenaScore.v01(battles, answers: [], rule: rule)
-        return (rows.map { $0.json(judge: opened.name) }, JudgmentBoard(score, benchmark: id, level: 95))
+        return (all.map { $0.json(judge: opened.name) }, JudgmentBoard(score, benchmark: id, level: 95))
     }
 
     private func concurrently<Input: Sendable, Output: Sendable>(
@@ -326,7 +357,7 @@ struct QuestionRun {
     ) -> QuestionRecord {
         QuestionRecord(
             benchmark: benchmark.id, dataset: questions.sha256, model: answers.name, fingerprint: fingerprint,
-            baseline: baseline?.answers.sha256 ?? "", judge: judge.label, judgeFingerprint: judge.fingerprint,
+            baseline: baseline?.fingerprint ?? "", judge: judge.label, judgeFingerprint: judge.fingerprint,
             references: options.references, generation: generation, places: selected.map(\.index))
     }
 
@@ -338,6 +369,7 @@ struct QuestionRun {
         return [
             "decoding": .object(decodings), "max_tokens": .integer(options.decoding.maxTokens ?? benchmark.maxTokens),
             "seed": JSONValue(options.decoding.seed.map { "\($0)" }),
+            "repetition_penalty": options.decoding.repetitionPenalty.map { .number($0) } ?? .null,
         ]
     }
 }

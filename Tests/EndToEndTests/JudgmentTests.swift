@@ -86,6 +86,11 @@ import Testing
         let both = try await space.run(
             "score", "arena-hard", "--judgments", "j.jsonl", "--style-control", "--length-control-only")
         #expect(both.status == 64)
+        let heavy = try await space.run(
+            "score", "arena-hard", "--judgments", "j.jsonl", "--weight", "9223372036854775807")
+        #expect(heavy.status == 64)
+        let second = try await space.run("score", "arena-hard-v2", "--judgments", "j.jsonl", "--first-game-only")
+        #expect(second.status == 78)
     }
 
     @Test func `MT-Bench counts what has no rating, and takes each mode`() async throws {
@@ -101,6 +106,10 @@ import Testing
         #expect(metrics?["average"]?["value"]?.number == 8)
         #expect(metrics?["first_turn"]?["value"]?.number == 7)
         #expect(metrics?["average"]?["n_missing"]?.integer == 1)
+        try space.folder.write(
+            #"{"question_id": 81, "model": "m", "judge": ["j", "x"], "score": 1e20, "turn": 1}"#, "huge.jsonl")
+        let huge = try await space.run("score", "mt-bench", "--judgments", "huge.jsonl")
+        #expect(huge.status == 0, "\(huge.errorText)")
         let pair = #"{"question_id": 81, "model_1": "a", "model_2": "b", "g1_winner": "model_1", "g2_winner": "tie"}"#
         try space.folder.write(pair, "pair.jsonl")
         let pairs = try await space.run(

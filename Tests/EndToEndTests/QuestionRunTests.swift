@@ -161,6 +161,70 @@ import Testing
         #expect(other.status == 64)
     }
 
+    @Test func `A finished run is not written over by other answers, and every flag of decoding is part of it`()
+        async throws
+    {
+        let space = try await space("mt-bench")
+        let server = server(["[[7]]"])
+        let arguments = arguments("mt-bench", server, "r", "e.sqlite")
+        #expect(try await space.command(arguments).run().status == 0)
+        let other = try await space.command(arguments + ["--repetition-penalty", "1.3"]).run()
+        #expect(other.status == 3)
+        #expect(other.errorText.contains("another generation"), "\(other.errorText)")
+        let generate = ["generate"] + arguments.dropFirst()
+        #expect(try await space.command(generate).run().status == 3)
+    }
+
+    @Test func `Questions of one's own bring their own references`() async throws {
+        let space = try await space("mt-bench")
+        let server = server(["[[7]]"])
+        let arguments = arguments("mt-bench", server, "r", "e.sqlite")
+        try space.folder.write(#"{"question_id": "x", "category": "math", "turns": ["1 + 1?"]}"#, "own.jsonl")
+        let bare = try await space.command(arguments + ["--prompts", "own.jsonl"]).run()
+        #expect(bare.status == 78)
+        #expect(bare.errorText.contains("no reference answer"), "\(bare.errorText)")
+        try space.folder.write(
+            #"{"question_id": "x", "category": "math", "turns": ["1 + 1?"], "reference": ["2"]}"#, "own.jsonl")
+        let run = try await space.command(arguments + ["--prompts", "own.jsonl"]).run()
+        #expect(run.status == 0, "\(run.errorText)")
+        // And the rows that it leaves can be scored again.
+        let again = try await space.run(
+            "score", "mt-bench", "--judgments", "r/mt-bench/mine/model_judgment.jsonl", "--json")
+        let board = try JSONValue(parsing: Array(again.standardOutput))
+        #expect(board["entries"]?[0]?["categories"]?["math"]?.number == 7)
+        try space.folder.write(#"{"question_id": 1, "category": "c", "turns": ["a", "b", "c"]}"#, "long.jsonl")
+        let long = try await space.command(arguments + ["--prompts", "long.jsonl"]).run()
+        #expect(long.status == 78)
+        #expect(long.errorText.contains("3 turns"), "\(long.errorText)")
+    }
+
+    @Test func `A model is not compared with its own name, and a judge without verdicts is no score`() async throws {
+        let space = try await space("arena-hard")
+        let silent = server(["I cannot say."])
+        let arguments = arguments("arena-hard", silent, "r", "e.sqlite")
+        let run = try await space.command(arguments).run()
+        #expect(run.status == 3)
+        #expect(run.errorText.contains("None of the 24 games has a verdict"), "\(run.errorText)")
+        let same = try await space.command(
+            arguments.map { $0 == "mine" ? "other" : $0 } + ["--baseline", silent.model, "--name", "mock"]
+        ).run()
+        #expect(same.status == 78)
+        #expect(same.errorText.contains("both called mock"), "\(same.errorText)")
+    }
+
+    @Test func `Runs against different baselines are not ranked together`() async throws {
+        let space = try await space("arena-hard")
+        let server = server(["[[A>B]]", "[[B>A]]"])
+        #expect(try await space.command(arguments("arena-hard", server, "r", "e.sqlite")).run().status == 0)
+        let own =
+            #"{"question_id": "q1", "model": "x", "baseline": "y", "games": [{"score": "A>B"}, {"score": "A>B"}]}"#
+        try space.folder.write(own, "own.jsonl")
+        let run = try await space.run(
+            "score", "arena-hard", "--judgments", "r/arena-hard/mine/model_judgment.jsonl", "own.jsonl")
+        #expect(run.status == 3)
+        #expect(run.errorText.contains("gpt-4-0314 and y"), "\(run.errorText)")
+    }
+
     @Test(arguments: ["mt-bench", "arena-hard"])
     func `Without a word the starter models answer its questions`(_ benchmark: String) async throws {
         let space = try Workspace()

@@ -18,9 +18,13 @@ package struct AnswerStyle: Hashable, Sendable {
     package init?(_ record: JSONValue) {
         func sum(_ key: String) -> Int? {
             guard let value = record[key] else { return nil }
-            if let number = value.integer { return number }
-            let counts = value.object?.members.map(\.value.integer) ?? []
-            return counts.contains(nil) ? nil : counts.reduce(0) { $0 + ($1 ?? 0) }
+            let counts = value.object?.members.map(\.value.integer) ?? [value.integer]
+            let known = counts.compactMap { $0 }
+            // What is not a count of something in an answer is none at all.
+            guard known.count == counts.count, known.allSatisfy({ (0...1_000_000_000).contains($0) }) else {
+                return nil
+            }
+            return known.reduce(0, +)
         }
         guard let tokens = sum("token_len"), let headers = sum("header_count"), let lists = sum("list_count"),
             let bolds = sum("bold_count")

@@ -67,7 +67,7 @@ struct ArenaFit: Sendable {
     func ratings(_ counts: [Double], anchor: String, isUpstreams: Bool = true) -> Ratings {
         let present = presence(counts)
         if isStyled { return styledRatings(counts, present, isUpstreams) }
-        let fitted = center.map { starStrengths(counts, $0) } ?? regression.minimum(weights: counts, penalty: 0)
+        let fitted = center.map { starStrengths(counts, $0) } ?? generalStrengths(counts, present)
         guard let strengths = fitted else { return Ratings(values: battles.models.map { _ in nil }) }
         var shift = 0.0
         if let place = battles.models.firstIndex(of: anchor), present[place] { shift = -strengths[place] }
@@ -82,6 +82,17 @@ struct ArenaFit: Sendable {
             present[battle.second] = true
         }
         return present
+    }
+
+    /// Nil where there is no finite minimum, or models that play never meet, not even through others.
+    private func generalStrengths(_ counts: [Double], _ present: [Bool]) -> [Double]? {
+        var group = Array(battles.models.indices)
+        func root(_ model: Int) -> Int { group[model] == model ? model : root(group[model]) }
+        for (battle, count) in zip(battles.battles, counts) where count > 0 {
+            group[root(battle.first)] = root(battle.second)
+        }
+        let groups = Set(battles.models.indices.filter { present[$0] }.map(root))
+        return groups.count > 1 ? nil : regression.minimum(weights: counts, penalty: 0)
     }
 
     /// The regression's own minimum, in factors of ten: logits of the win rates over the center, moved to a mean of 0 over

@@ -32,12 +32,27 @@ package struct ArenaJudge: Sendable {
     package struct Row: Hashable, Sendable {
         package var question: Question
         package var model: String
+        package var baseline: String
         package var games: [Game]
 
-        /// Upstream's record, with the reasons where there is no label.
+        package init(question: Question, model: String, baseline: String, games: [Game]) {
+            self.question = question
+            self.model = model
+            self.baseline = baseline
+            self.games = games
+        }
+
+        /// What is left of a question that one of the two never answered.
+        package init(unanswered question: Question, model: String, baseline: String) {
+            let game = Game(userPrompt: "", judgment: "$ERROR$", label: nil, reason: .noOutput)
+            self.init(question: question, model: model, baseline: baseline, games: [game, game])
+        }
+
+        /// Upstream's record, with the baseline, and the reasons where there is no label.
         package func json(judge: String) -> JSONValue {
             [
                 "question_id": question.id, "model": .string(model), "judge": .string(judge),
+                "baseline": .string(baseline),
                 "games": .array(
                     games.map { game in
                         var record: JSONObject = [
@@ -53,15 +68,17 @@ package struct ArenaJudge: Sendable {
         }
 
         package var judgment: ArenaJudgment {
-            ArenaJudgment(id: question.key, model: model, labels: games.map(\.label))
+            ArenaJudgment(id: question.key, model: model, baseline: baseline, labels: games.map(\.label))
         }
     }
 
     /// - Throws: a `ModelFailure` that concerns every request, or `CancellationError`.
-    package func judge(_ answer: Answer, of name: String, baseline: Answer) async throws -> Row {
+    package func judge(
+        _ answer: Answer, of name: String, baseline: Answer, of baselineName: String
+    ) async throws -> Row {
         let first = try await play(answer.question, baseline.turns[0], answer.turns[0])
         let second = try await play(answer.question, answer.turns[0], baseline.turns[0])
-        return Row(question: answer.question, model: name, games: [first, second])
+        return Row(question: answer.question, model: name, baseline: baselineName, games: [first, second])
     }
 
     private func play(_ question: Question, _ a: String, _ b: String) async throws -> Game {

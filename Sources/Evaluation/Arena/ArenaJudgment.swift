@@ -71,7 +71,8 @@ package struct ArenaAnswers: Hashable, Sendable {
             if tokens.isEmpty { answers.model = record["model_id"]?.string ?? record["model"]?.string ?? answers.name }
             let style = (record["conv_metadata"] ?? record["metadata"]).flatMap(AnswerStyle.init)
             answers.styles[id] = style
-            tokens[id] = record["choices"]?[0]?["turns"]?[0]?["token_len"]?.integer ?? style?.tokens
+            let count = record["choices"]?[0]?["turns"]?[0]?["token_len"]?.integer ?? style?.tokens
+            tokens[id] = count.flatMap { (0...1_000_000_000).contains($0) ? $0 : nil }
         }
         let counts = tokens.values.compactMap { $0 }
         if !counts.isEmpty, counts.count == tokens.count {

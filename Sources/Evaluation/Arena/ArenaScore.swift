@@ -74,7 +74,8 @@ extension ArenaScore {
     /// Scores as arena-hard-auto v0.1 (583728f to 0489bf3) computes them, with our own intervals beside.
     ///
     /// - Parameter answers: of the baseline and of the models, which style control needs.
-    /// - Throws: `badData` where no battle is left, the baseline is in none, or the style of an answer is unknown.
+    /// - Throws: `badData` where no battle is left, the baseline is in none, ratings have no finite solution (only where games
+    ///   are not all against one model), or the style of an answer is unknown.
     package static func v01(
         _ battles: ArenaBattles, answers: [ArenaAnswers], rule: Rule
     ) throws(EvaluationError) -> ArenaScore {
@@ -87,6 +88,13 @@ extension ArenaScore {
         }
         let fit = try ArenaFit(battles, baseline: baseline, answers: answers, features: rule.features)
         let point = fit.ratings(battles.battles.map { Double($0.copies) }, anchor: rule.anchor)
+        let unrated = battles.models.indices.filter { point.values[$0] == nil }.map { battles.models[$0] }
+        if !unrated.isEmpty {
+            throw .badData(
+                "The ratings of \(unrated.joined(separator: ", ")) have no finite solution: some model only wins or only "
+                    + "loses\(fit.separated.isEmpty ? "" : " (\(fit.separated.joined(separator: ", ")))"), or some never "
+                    + "meet. Leave those out, or score games against one baseline.")
+        }
         var generator = MersenneTwister(seed: rule.seed)
         let battleOfRow = battles.battleOfRow
         let draws = (0..<rule.rounds).map { _ in battles.resample(&generator, battleOfRow) }
@@ -98,9 +106,11 @@ extension ArenaScore {
         }
         let rows = battles.battles.reduce(into: [Int](repeating: 0, count: battles.models.count)) {
             $0[$1.second] += $1.copies
+            if $1.first != $1.second, $1.first != baseline { $0[$1.first] += $1.copies }
         }
         let prompts = battles.battles.reduce(into: [Set<String>](repeating: [], count: battles.models.count)) {
             $0[$1.second].insert($1.id)
+            $0[$1.first].insert($1.id)
         }
         var entries: [Entry] = []
         for (model, name) in battles.models.enumerated() {
@@ -117,9 +127,10 @@ extension ArenaScore {
                 entry.upper = percentile(0.975, model).flatMap { own in
                     percentile(0.975, baseline).map { winRate(own, over: $0) }
                 }
-                if rule.resamples > 1 {
+                let estimates = own.map { $0[model] }
+                if estimates.contains(where: { $0 != nil }) {
                     entry.interval = Interval(
-                        value: entry.score, estimates: own.map { $0[model] },
+                        value: entry.score, estimates: estimates,
                         method: "percentile bootstrap over prompts"
                     ).orWilson(whole: 100, count: prompts[model].count)
                 }

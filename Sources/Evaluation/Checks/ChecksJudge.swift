@@ -43,12 +43,14 @@ extension ChecksJudge {
     }
 
     /// Arena-Hard's labels of both games; the order of the answers changes nothing.
-    package func judge(_ answer: Answer, of name: String, baseline: Answer) -> ArenaJudge.Row {
+    package func judge(
+        _ answer: Answer, of name: String, baseline: Answer, of baselineName: String
+    ) -> ArenaJudge.Row {
         let checks = answer.question.checks[0]
         let (own, other) = (checks.quality(answer.turns[0]), checks.quality(baseline.turns[0]))
         let labels = own == other ? ["A=B", "A=B"] : own > other ? ["B>A", "A>B"] : ["A>B", "B>A"]
         return ArenaJudge.Row(
-            question: answer.question, model: name,
+            question: answer.question, model: name, baseline: baselineName,
             games: labels.map { label in
                 ArenaJudge.Game(userPrompt: "", judgment: "quality \(own) and \(other)", label: label)
             })

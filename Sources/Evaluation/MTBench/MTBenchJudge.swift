@@ -22,6 +22,10 @@ package struct MTBenchJudge: Sendable {
         self.model = model
         self.retries = retries
         for question in questions {
+            if question.turns.count > 2 {
+                throw .configuration(
+                    "Question \(question.key) has \(question.turns.count) turns, and the judge prompts are for 1 or 2.")
+            }
             for turn in question.turns.indices {
                 let name = MTBenchJudge.promptName(question, turn)
                 if prompts[name] == nil { throw .configuration("The judge prompts have no \(name), which is needed.") }
@@ -55,7 +59,7 @@ package struct MTBenchJudge: Sendable {
             var record: JSONObject = [
                 "question_id": question.id, "model": .string(model), "judge": [.string(judge), .string(promptName)],
                 "user_prompt": .string(userPrompt), "judgment": .string(judgment), "score": -1,
-                "turn": .integer(turn + 1), "tstamp": 0,
+                "turn": .integer(turn + 1), "tstamp": 0, "category": .string(question.category),
             ]
             switch verdict {
             case .rating(let value):
@@ -70,9 +74,16 @@ package struct MTBenchJudge: Sendable {
             var rating: Double?
             if case .rating(let value) = verdict { rating = value }
             return MTBenchGrade(
-                question: question.id.integer ?? question.index, model: model, turn: turn + 1, rating: rating,
+                question: question.key, model: model, turn: turn + 1, rating: rating,
                 category: question.category)
         }
+    }
+
+    /// What is left of a turn that was never answered.
+    package static func unanswered(_ question: Question, of name: String, turn: Int) -> Row {
+        Row(
+            question: question, model: name, turn: turn, promptName: "", userPrompt: "", judgment: "$ERROR$",
+            verdict: .missing(.noOutput))
     }
 
     /// - Parameter turn: from 0.

@@ -75,7 +75,7 @@ package struct MTBenchPairScore: Hashable, Sendable {
     /// - Parameters:
     ///   - baseline: only its games are counted, for the others; nil for all games.
     ///   - resamples: of the interval; 0 for none.
-    package init(_ pairs: [MTBenchPair], baseline: String?, resamples: Int = 1_000) {
+    package init(_ pairs: [MTBenchPair], baseline: String?, resamples: Int = 1_000, seed: UInt64 = 0) {
         let pairs = pairs.filter { baseline == nil || $0.first == baseline || $0.second == baseline }
         var byModel: [String: Entry] = [:]
         // By model and question.
@@ -107,7 +107,7 @@ package struct MTBenchPairScore: Hashable, Sendable {
             if resamples > 1 {
                 let questions = (preferences[model] ?? [:]).sorted { $0.key < $1.key }
                 entry.interval = bootstrapMean(
-                    questions.map { Cluster($0.value) }, of: "questions", resamples: resamples, seed: 0
+                    questions.map { Cluster($0.value) }, of: "questions", resamples: resamples, seed: seed
                 ).orWilson(whole: 1, count: questions.count)
             }
             entries.append(entry)

@@ -10,7 +10,8 @@ package enum MTBenchReply {
         }
         let isInteger = !found.contains(".")
         let hasLeadingZero = found.count > 1 && found.hasPrefix("0") && !found.allSatisfy { $0 == "0" }
-        guard found.unicodeScalars.allSatisfy(\.isASCII), !(isInteger && hasLeadingZero), let value = Double(found)
+        guard found.unicodeScalars.allSatisfy(\.isASCII), !(isInteger && hasLeadingZero), let value = Double(found),
+            value.isFinite
         else { return .missing(.unparsable("the rating [[\(found)]] is not a number that llm_judge reads")) }
         return .rating(value)
     }

@@ -3,7 +3,8 @@ package import Statistics
 
 /// A row of MT-Bench's single grading.
 package struct MTBenchGrade: Hashable, Sendable {
-    package var question: Int
+    /// Its number or name.
+    package var question: String
     package var model: String
     package var turn: Int
     /// Nil where upstream writes −1: there is no rating.
@@ -11,7 +12,7 @@ package struct MTBenchGrade: Hashable, Sendable {
     package var category: String?
 
     /// - Parameter category: nil takes upstream's of the question's number.
-    package init(question: Int, model: String, turn: Int, rating: Double?, category: String? = nil) {
+    package init(question: String, model: String, turn: Int, rating: Double?, category: String? = nil) {
         self.question = question
         self.model = model
         self.turn = turn
@@ -25,7 +26,7 @@ package struct MTBenchGrade: Hashable, Sendable {
     package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [MTBenchGrade] {
         var grades: [MTBenchGrade] = []
         for (index, record) in try Files.records(bytes, path: path).enumerated() {
-            guard let question = record["question_id"]?.integer, let model = record["model"]?.string,
+            guard let question = record["question_id"]?.identifier, let model = record["model"]?.string,
                 let turn = record["turn"]?.integer, let score = record["score"]?.number
             else {
                 throw .badData(
@@ -33,7 +34,9 @@ package struct MTBenchGrade: Hashable, Sendable {
                         + "MT-Bench?")
             }
             grades.append(
-                MTBenchGrade(question: question, model: model, turn: turn, rating: score == -1 ? nil : score))
+                MTBenchGrade(
+                    question: question, model: model, turn: turn, rating: score == -1 ? nil : score,
+                    category: record["category"]?.string))
         }
         return grades
     }
@@ -43,9 +46,9 @@ package struct MTBenchGrade: Hashable, Sendable {
         "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",
     ]
 
-    private static func category(_ question: Int) -> String? {
-        let place = (question - 81) / 10
-        return question >= 81 && place < categories.count ? categories[place] : nil
+    private static func category(_ question: String) -> String? {
+        guard let number = Int(question), number >= 81, (number - 81) / 10 < categories.count else { return nil }
+        return categories[(number - 81) / 10]
     }
 }
 
@@ -71,7 +74,7 @@ package struct MTBenchScore: Hashable, Sendable {
     package var unratedRows = 0
 
     /// - Parameter resamples: of the interval; 0 for none.
-    package init(_ grades: [MTBenchGrade], resamples: Int = 1_000) {
+    package init(_ grades: [MTBenchGrade], resamples: Int = 1_000, seed: UInt64 = 0) {
         var models: [String] = []
         var byModel: [String: [MTBenchGrade]] = [:]
         for grade in grades {
@@ -98,7 +101,7 @@ package struct MTBenchScore: Hashable, Sendable {
                 let questions = Dictionary(grouping: rows, by: \.question).sorted { $0.key < $1.key }
                 entry.interval = bootstrapMean(
                     questions.map { Cluster($0.value.compactMap(\.rating)) }, of: "questions", resamples: resamples,
-                    seed: 0)
+                    seed: seed)
             }
             entries.append(entry)
         }

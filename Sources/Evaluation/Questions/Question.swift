@@ -12,6 +12,8 @@ package struct Question: Hashable, Sendable {
     package var checks: [CheckList]
     /// The question's own temperature, before its category's.
     package var temperature: Double?
+    /// What its file says should be answered, by turn; empty where it says nothing.
+    package var reference: [String]
 
     package var key: String { id.identifier ?? "" }
 }
@@ -41,15 +43,19 @@ package struct QuestionSet: Hashable, Sendable {
             if let earlier = seen.updateValue(index, forKey: key) {
                 throw .badData("\(place): its question_id \(key) also stands in record \(earlier).")
             }
+            // A list for each turn; for one turn the list itself will do.
+            var lists = record["checks"]?.array ?? []
+            if let value = record["checks"], lists.first?.object != nil { lists = [value] }
             var checks: [CheckList] = []
-            for value in record["checks"]?.array ?? [] { checks.append(try CheckList(value, place: place)) }
+            for value in lists { checks.append(try CheckList(value, place: place)) }
             if !checks.isEmpty, checks.count != turns.count {
                 throw .badData("\(place) has checks for \(checks.count) of \(turns.count) turns.")
             }
             questions.append(
                 Question(
                     index: index, id: id, category: record["category"]?.string ?? "", turns: turns, checks: checks,
-                    temperature: record["required_temperature"]?.number))
+                    temperature: record["required_temperature"]?.number,
+                    reference: record["reference"]?.array?.compactMap(\.string) ?? []))
         }
         if questions.isEmpty { throw .badData("\(path) holds no questions.") }
     }
@@ -130,6 +136,14 @@ package struct AnswerSet: Hashable, Sendable {
         return turns.compactMap { $0.string ?? $0["content"]?.string }
     }
 
+    /// The answers that the questions' own file gives, as a set of references.
+    package static func references(of questions: QuestionSet) -> AnswerSet {
+        let answers = questions.questions.filter { $0.reference.count >= $0.turns.count }
+        return AnswerSet(
+            name: "the questions' file", answers: answers.map { Answer(question: $0, turns: $0.reference) },
+            sha256: questions.sha256)
+    }
+
     /// Upstream's records: turns as texts for MT-Bench, as objects for Arena-Hard v0.1. There is no clock in them.
     package func records(turnsAreObjects: Bool) -> [JSONValue] {
         answers.map { answer in
@@ -153,8 +167,8 @@ extension Stages {
     ///   turn failed has no answer.
     /// - Throws: a `ModelFailure` that concerns every request, or `Interrupted`.
     package static func answers(
-        _ questions: [Question], model: any ChatModel, maxTokens: Int, seed: UInt64?, stop: StopFlag,
-        progress: @Sendable (Int) -> Void, decoding: @escaping @Sendable (Question) -> Decoding
+        _ questions: [Question], model: any ChatModel, maxTokens: Int, seed: UInt64?, repetitionPenalty: Double? = nil,
+        stop: StopFlag, progress: @Sendable (Int) -> Void, decoding: @escaping @Sendable (Question) -> Decoding
     ) async throws -> (answers: [Answer], failures: [Int: Verdict.Reason]) {
         let results = try await mapConcurrently(
             questions, width: model.maxConcurrentRequests, stop: stop, progress: progress
@@ -164,7 +178,8 @@ extension Stages {
             for turn in question.turns {
                 messages.append(.user(turn))
                 let request = ChatRequest(
-                    messages: messages, decoding: decoding(question), maxTokens: maxTokens, seed: seed)
+                    messages: messages, decoding: decoding(question), maxTokens: maxTokens, seed: seed,
+                    repetitionPenalty: repetitionPenalty)
                 do {
                     let completion = try await model.complete(request)
                     if completion.finishReason == .refused, completion.text.isEmpty {

@@ -53,6 +53,10 @@ struct JudgmentOptions: ParsableArguments {
         if [styleControl, lengthControlOnly, markdownControlOnly].count(where: { $0 }) > 1 {
             throw ValidationError("Take one of --style-control, --length-control-only and --markdown-control-only.")
         }
-        if weight < 1 || numRounds < 1 { throw ValidationError("--weight and --num-rounds take 1 or more.") }
+        if !(1...100).contains(weight) { throw ValidationError("--weight takes 1 to 100.") }
+        if !(1...100_000).contains(numRounds) { throw ValidationError("--num-rounds takes 1 to 100000.") }
+        if battles != nil, !judgments.isEmpty || firstGameOnly {
+            throw ValidationError("--battles stands in place of --judgments, and has its games and weights in it.")
+        }
     }
 }

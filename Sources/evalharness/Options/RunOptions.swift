@@ -76,10 +76,17 @@ struct RunOptions: ParsableArguments {
 
     /// The run of a benchmark of questions; nil for one of instructions.
     func questionRun() throws -> QuestionRun? {
-        let definition = try Definitions.benchmark(benchmark, home: try Environment.definitionsHome())
+        let home = try Environment.definitionsHome()
+        let definition = try Definitions.benchmark(benchmark, home: home)
         if definition.kind == .instructions {
             if references != nil { throw ValidationError("--references is for mt-bench.") }
             return nil
+        }
+        if definition.kind == .arenaHard, references != nil { throw ValidationError("--references is for mt-bench.") }
+        if definition.kind != .arenaHard, baseline != nil,
+            baseline != definition.starter.map({ "\(home)/\($0.baseline)" })
+        {
+            throw ValidationError("\(benchmark) rates each model by itself: leave out --baseline.")
         }
         return try QuestionRun(self, definition)
     }

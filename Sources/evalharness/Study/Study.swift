@@ -85,7 +85,7 @@ struct Study {
         let text = try Files.readText("\(recipes)/\(method).yaml", asked: "The recipe")
         guard let seed else { return text }
         let lines = text.split(separator: "\n", omittingEmptySubsequences: false).filter { !$0.hasPrefix("seed:") }
-        return lines.joined(separator: "\n") + "seed: \(seed)\n"
+        return (lines.filter { !$0.isEmpty } + ["seed: \(seed)"]).joined(separator: "\n") + "\n"
     }
 
     private func fit(_ name: String, recipe: String, data: String, base: String) throws {

@@ -208,4 +208,54 @@ private struct ArenaCase: CustomTestStringConvertible, Sendable {
             return (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
         }
     }
+
+    // MARK: Battles that are not a star
+
+    private static func battles(_ rows: [(String, String, String)]) throws -> ArenaBattles {
+        let lines = rows.enumerated().map { index, row in
+            #"{"question_id": "q\#(index)", "model_a": "\#(row.0)", "model_b": "\#(row.1)", "winner": "\#(row.2)"}"#
+        }
+        return try ArenaBattles(Array(lines.joined(separator: "\n").utf8), path: "b.jsonl")
+    }
+
+    @Test func `Games of everyone with everyone are fitted together`() throws {
+        let games = [("a", "b", 3, 1), ("b", "c", 2, 2), ("c", "a", 1, 4)].flatMap { first, second, wins, losses in
+            [(String, String, String)](repeating: (first, second, "model_a"), count: wins)
+                + [(String, String, String)](repeating: (first, second, "model_b"), count: losses)
+        }
+        var rule = ArenaScore.Rule(baseline: "b")
+        rule.resamples = 50
+        let score = try ArenaScore.v01(Self.battles(games), answers: [], rule: rule)
+        // The minimum of the likelihood, found apart by a search over both strengths.
+        let strengths = Dictionary(uniqueKeysWithValues: score.entries.map { ($0.model, ($0.rating ?? 0) / 400) })
+        func likelihood(_ a: Double, _ c: Double) -> Double {
+            func log(_ first: Double, _ second: Double) -> Double { -Foundation.log(1 + pow(10, second - first)) }
+            return 3 * log(a, 0) + log(0, a) + 2 * log(0, c) + 2 * log(c, 0) + log(c, a) + 4 * log(a, c)
+        }
+        let base = try #require(strengths["b"])
+        let (a, c) = (try #require(strengths["a"]) - base, try #require(strengths["c"]) - base)
+        for (stepA, stepC) in [(1e-3, 0), (-1e-3, 0), (0, 1e-3), (0, -1e-3)] {
+            #expect(likelihood(a, c) > likelihood(a + stepA, c + stepC))
+        }
+        #expect(score.entries.map(\.model).first == "a")
+        #expect(score.entries[0].interval != nil)
+    }
+
+    @Test(arguments: [
+        [("a", "b", "model_a"), ("c", "a", "model_a"), ("c", "b", "model_a"), ("b", "a", "model_a")],
+        [("a", "b", "model_a"), ("a", "b", "model_b"), ("c", "d", "model_a"), ("c", "d", "model_b")],
+    ])
+    func `Without a finite solution there is a sentence, never 50 for everyone`(_ rows: [(String, String, String)])
+        throws
+    {
+        let error = #expect(throws: EvaluationError.self) {
+            try ArenaScore.v01(try Self.battles(rows), answers: [], rule: ArenaScore.Rule(baseline: "a"))
+        }
+        #expect(error?.description.contains("no finite solution") == true, "\(String(describing: error))")
+    }
+
+    @Test func `The golden values are there when their folder is`() {
+        let isThere = !SharedData.fixtures("arena").isEmpty
+        for prefix in ["ah_v01", "ah_v2"] { #expect(ArenaCase.all(prefix).isEmpty != isThere) }
+    }
 }

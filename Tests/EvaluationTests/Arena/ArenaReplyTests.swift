@@ -124,6 +124,7 @@ import Testing
             ("Rating: [[7]]", 7.0), ("[5] then [[8.]]", 8.0), ("only [6.5]", 6.5), ("[[5]] … [[9]]", 5), ("[[00]]", 0),
             ("[[09.5]]", 9.5), ("[[08]]", nil), ("[[007]]", nil), ("[[ 7 ]]", nil), ("[[-7]]", nil), ("[[٣]]", nil),
             ("7/10", nil), ("[[7", nil), ("[[[3]]]", 3),
+            ("[[" + String(repeating: "9", count: 400) + "]]", nil), ("[[100000000000000000000000]]", 1e23),
         ] as [(String, Double?)])
     func `A rating is the first number in brackets`(_ reply: String, _ expected: Double?) {
         guard case .rating(let value) = MTBenchReply.rating(reply) else {

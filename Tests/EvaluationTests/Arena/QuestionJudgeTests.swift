@@ -94,7 +94,7 @@ private final class ScriptedJudge: ChatModel {
             let model = ScriptedJudge(replies)
             let row = try await ArenaJudge(prompt: prompt, model: model).judge(
                 Self.answer(try #require(golden["answer"]), questions), of: "model-x",
-                baseline: Self.answer(try #require(golden["baseline_answer"]), questions))
+                baseline: Self.answer(try #require(golden["baseline_answer"]), questions), of: "gpt-4-0314")
             try Self.expect(model.asked, golden["api_calls"])
             let games = row.json(judge: "gpt-4-1106-preview")["games"]?.array ?? []
             for (own, official) in zip(games, golden["record"]?["games"]?.array ?? []) {
@@ -155,7 +155,7 @@ private final class ScriptedJudge: ChatModel {
             prompt: JudgePrompt(name: "p", system: "s", template: "{question_1} {answer_1} {answer_2}"), model: model)
         let row = try await judge.judge(
             Answer(question: question, turns: ["mine"]), of: "m",
-            baseline: Answer(question: question, turns: ["base"]))
+            baseline: Answer(question: question, turns: ["base"]), of: "b")
         #expect(row.games.map(\.label) == [nil, nil])
         #expect(row.games[0].judgment == "\nhm\nstill")
         #expect(model.asked.map { $0.messages[1].content } == ["only base mine", "only base mine", "only mine base"])
