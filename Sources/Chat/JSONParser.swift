@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// Why a text is not the JSON that was expected, and where.
 package struct JSONError: Error, Hashable, CustomStringConvertible {
     package var reason: String
@@ -32,14 +34,26 @@ extension JSONValue {
     }
 
     /// One document a line; blank lines are skipped.
-    package static func parseLines(_ text: some Collection<UInt8>) throws(JSONError) -> [JSONValue] {
+    package static func parseLines(_ text: [UInt8]) throws(JSONError) -> [JSONValue] {
         var values: [JSONValue] = []
-        var number = 0
-        for line in text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
+        var line = ContiguousArray<UInt8>()
+        var (number, start) = (0, 0)
+        while start <= text.count {
             number += 1
-            if line.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
+            let end = text.withUnsafeBytes { bytes in
+                guard start < bytes.count, let base = bytes.baseAddress else { return bytes.count }
+                return memchr(base + start, 0x0A, bytes.count - start).map {
+                    $0 - UnsafeMutableRawPointer(mutating: base)
+                }
+                    ?? bytes.count
+            }
+            defer { start = end + 1 }
+            if text[start..<end].allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) { continue }
+            line.removeAll(keepingCapacity: true)
+            line.append(contentsOf: text[start..<end])
+            line.append(contentsOf: repeatElement(0, count: JSONParser.padding))
             do {
-                values.append(try JSONValue(parsing: line))
+                values.append(try JSONValue.parse(line))
             } catch {
                 throw JSONError(reason: error.reason, line: number, column: error.column)
             }

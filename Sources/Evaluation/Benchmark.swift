@@ -40,7 +40,8 @@ package struct Benchmark: Hashable, Sendable {
     package struct Starter: Hashable, Sendable {
         package var prompts: String
         package var model: String
-        package var baseline: String
+        /// Nil where models are rated by themselves.
+        package var baseline: String?
         package var judge: String
         package var maxTokens: Int
         package var seed: Int
@@ -100,7 +101,7 @@ extension Benchmark.Starter {
     fileprivate init(_ fields: inout Fields) throws(EvaluationError) {
         prompts = try fields.requiredString("prompts")
         model = try fields.requiredString("model")
-        baseline = try fields.requiredString("baseline")
+        baseline = try fields.string("baseline")
         judge = try fields.requiredString("judge")
         maxTokens = try fields.required("max_tokens", try fields.positive("max_tokens"))
         seed = try fields.integer("seed") ?? 0

@@ -15,10 +15,12 @@ package struct PairwiseRegression: Sendable {
     private var players: [(first: Int, second: Int)] = []
     /// 1 where the first won, 0 where the second did, 0.5 for a tie.
     private var outcomes: [Double] = []
-    /// (games, features)
-    private var features: [Double] = []
+    /// By game 1, then its features, then zeros.
+    private var factors: [Lanes] = []
 
+    /// - Precondition: there are at most 7 features.
     package init(playerCount: Int, featureCount: Int = 0, scale: Double = 1) {
+        precondition(featureCount < Lanes.scalarCount, "\(featureCount) features")
         self.playerCount = playerCount
         self.featureCount = featureCount
         self.scale = scale
@@ -31,7 +33,10 @@ package struct PairwiseRegression: Sendable {
         precondition(features.count == featureCount, "\(features.count) features of \(featureCount)")
         players.append((first, second))
         outcomes.append(outcome)
-        self.features += features
+        var factors = Lanes()
+        factors[0] = 1
+        for (place, feature) in features.enumerated() { factors[1 + place] = feature }
+        self.factors.append(factors)
     }
 
     // MARK: Loss
@@ -46,82 +51,59 @@ package struct PairwiseRegression: Sendable {
     private func loss(at theta: [Double], _ weights: [Double]) -> Loss {
         var loss = Loss(
             gradient: [Double](repeating: 0, count: parameterCount), curvature: SymmetricMatrix(parameterCount))
-        var sums = PairSums(featureCount)
-        var pair = players.first ?? (0, 0)
-        for game in outcomes.indices where weights[game] != 0 {
+        var effects = Lanes()
+        for feature in 0..<featureCount { effects[1 + feature] = theta[playerCount + feature] }
+        // Spans: a reference count for each game would cost more than its arithmetic.
+        let (players, outcomes, factors, counts) = (players.span, outcomes.span, factors.span, weights.span)
+        var sums = PairSums()
+        var pair = (first: -1, second: -1)
+        var strengths = 0.0
+        for game in outcomes.indices where counts[game] != 0 {
             // Games of one pair mostly follow each other: their sums go into the whole together.
             if players[game] != pair {
-                spread(&sums, of: pair, into: &loss)
+                if pair.first >= 0 { spread(sums, of: pair, into: &loss) }
+                sums = PairSums()
                 pair = players[game]
+                strengths = scale * ((pair.first == pair.second ? 0 : theta[pair.first]) - theta[pair.second])
             }
-            let row = game * featureCount
-            var logOdds = scale * ((pair.first == pair.second ? 0 : theta[pair.first]) - theta[pair.second])
-            for feature in 0..<featureCount { logOdds += theta[playerCount + feature] * features[row + feature] }
+            let logOdds = strengths + (effects * factors[game]).sum()
             let decay = exp(-abs(logOdds))
             let probability = logOdds >= 0 ? 1 / (1 + decay) : decay / (1 + decay)
-            loss.value += weights[game] * (max(logOdds, 0) + log1p(decay) - outcomes[game] * logOdds)
-            sums.add(
-                features[row..<(row + featureCount)], slope: weights[game] * (probability - outcomes[game]),
-                curvature: weights[game] * probability * (1 - probability))
+            let weight = counts[game]
+            loss.value += weight * (max(logOdds, 0) + log1p(decay) - outcomes[game] * logOdds)
+            sums.slopes += weight * (probability - outcomes[game]) * factors[game]
+            let shares = weight * probability * (1 - probability) * factors[game]
+            for row in 0...featureCount { sums.curvatures[row] += shares[row] * factors[game] }
         }
-        spread(&sums, of: pair, into: &loss)
+        if pair.first >= 0 { spread(sums, of: pair, into: &loss) }
         return loss
     }
 
     /// Sums over games of one pair: of slopes and curvatures times 1 and each feature.
     private struct PairSums {
-        /// 1, then the features of a game.
-        private var factors: [Double]
-        var slopes: [Double]
-        /// The lower triangle.
-        var curvatures: [Double]
-
-        init(_ featureCount: Int) {
-            factors = [Double](repeating: 1, count: 1 + featureCount)
-            slopes = [Double](repeating: 0, count: 1 + featureCount)
-            curvatures = [Double](repeating: 0, count: (1 + featureCount) * (2 + featureCount) / 2)
-        }
-
-        mutating func add(_ features: ArraySlice<Double>, slope: Double, curvature: Double) {
-            for (place, feature) in zip(1..<factors.count, features) { factors[place] = feature }
-            var place = 0
-            for row in factors.indices {
-                slopes[row] += slope * factors[row]
-                let share = curvature * factors[row]
-                for column in 0...row {
-                    curvatures[place] += share * factors[column]
-                    place += 1
-                }
-            }
-        }
-
-        mutating func clear() {
-            for place in slopes.indices { slopes[place] = 0 }
-            for place in curvatures.indices { curvatures[place] = 0 }
-        }
+        var slopes = Lanes()
+        var curvatures = InlineArray<8, Lanes>(repeating: Lanes())
     }
 
-    private func spread(_ sums: inout PairSums, of pair: (first: Int, second: Int), into loss: inout Loss) {
+    private func spread(_ sums: PairSums, of pair: (first: Int, second: Int), into loss: inout Loss) {
         let (first, second) = pair
         let isSelf = first == second
         if !isSelf { loss.gradient[first] += scale * sums.slopes[0] }
         loss.gradient[second] -= scale * sums.slopes[0]
-        let squared = scale * scale * sums.curvatures[0]
+        let squared = scale * scale * sums.curvatures[0][0]
         loss.curvature.add(squared, at: second, second)
         if !isSelf {
             loss.curvature.add(squared, at: first, first)
             loss.curvature.add(-squared, at: first, second)
         }
         for feature in 0..<featureCount {
-            let (row, start) = (playerCount + feature, (feature + 1) * (feature + 2) / 2)
+            let row = playerCount + feature
+            let sum = sums.curvatures[1 + feature]
             loss.gradient[row] += sums.slopes[1 + feature]
-            loss.curvature.add(-scale * sums.curvatures[start], at: row, second)
-            if !isSelf { loss.curvature.add(scale * sums.curvatures[start], at: row, first) }
-            for other in 0...feature {
-                loss.curvature.add(sums.curvatures[start + 1 + other], at: row, playerCount + other)
-            }
+            loss.curvature.add(-scale * sum[0], at: row, second)
+            if !isSelf { loss.curvature.add(scale * sum[0], at: row, first) }
+            for other in 0...feature { loss.curvature.add(sum[1 + other], at: row, playerCount + other) }
         }
-        sums.clear()
     }
 
     // MARK: Minima
@@ -225,20 +207,25 @@ package struct PairwiseRegression: Sendable {
     private func roundedLoss(at theta: [Float], _ weights: [Double]) -> (value: Float, gradient: [Float]) {
         var value = 0.0
         var gradient = [Double](repeating: 0, count: parameterCount)
-        for game in outcomes.indices where weights[game] != 0 {
+        var effects = SIMD8<Float>()
+        for feature in 0..<featureCount { effects[1 + feature] = theta[playerCount + feature] }
+        let (players, outcomes, factors, counts) = (players.span, outcomes.span, factors.span, weights.span)
+        var slopes = Lanes()
+        for game in outcomes.indices where counts[game] != 0 {
             let (first, second) = players[game]
-            let row = game * featureCount
+            let products = effects * SIMD8<Float>(factors[game])
             var logOdds = Float(scale) * ((first == second ? 0 : theta[first]) - theta[second])
-            for feature in 0..<featureCount { logOdds += theta[playerCount + feature] * Float(features[row + feature]) }
+            for feature in 0..<featureCount { logOdds += products[1 + feature] }
             let outcome = Float(outcomes[game])
             let decay = exp(-abs(logOdds))
             let probability = logOdds >= 0 ? 1 / (1 + decay) : decay / (1 + decay)
-            value += weights[game] * Double(max(logOdds, 0) + log1p(decay) - outcome * logOdds)
-            let slope = weights[game] * Double(probability - outcome)
+            value += counts[game] * Double(max(logOdds, 0) + log1p(decay) - outcome * logOdds)
+            let slope = counts[game] * Double(probability - outcome)
             if first != second { gradient[first] += slope * scale }
             gradient[second] -= slope * scale
-            for feature in 0..<featureCount { gradient[playerCount + feature] += slope * features[row + feature] }
+            slopes += slope * factors[game]
         }
+        for feature in 0..<featureCount { gradient[playerCount + feature] = slopes[1 + feature] }
         return (Float(value), gradient.map { Float($0) })
     }
 

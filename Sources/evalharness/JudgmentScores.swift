@@ -1,6 +1,7 @@
 import Chat
 import Evaluation
 import Reporting
+import Statistics
 
 /// Benchmarks whose judgments are scored as their own scripts do.
 enum JudgmentBenchmark: String {
@@ -24,7 +25,7 @@ enum JudgmentBenchmark: String {
     private func mtBench(_ options: JudgmentOptions, _ resamples: Int, _ seed: UInt64) throws -> JudgmentBoard {
         let id: JSONObject = ["id": .string(rawValue), "mode": .string(options.mode.rawValue)]
         let models = Set(options.modelList)
-        let files = try self.files(options)
+        let files = try paths(options).map { (path: $0, bytes: try Files.read($0, asked: "The judgments")) }
         if options.mode == .single {
             let grades = try files.flatMap { try MTBenchGrade.read($0.bytes, path: $0.path) }
             let score = MTBenchScore(
@@ -101,7 +102,10 @@ enum JudgmentBenchmark: String {
     // MARK: Files
 
     private func arenaJudgments(_ options: JudgmentOptions) throws -> [ArenaJudgment] {
-        try files(options).flatMap { try ArenaJudgment.read($0.bytes, path: $0.path) }
+        let paths = try paths(options)
+        return try concurrentMap(paths.count) { place in
+            Result { try ArenaJudgment.read(try Files.read(paths[place], asked: "The judgments"), path: paths[place]) }
+        }.flatMap { try $0.get() }
     }
 
     private func answers(_ options: JudgmentOptions) throws -> [ArenaAnswers] {
@@ -110,19 +114,18 @@ enum JudgmentBenchmark: String {
             throw EvaluationError.configuration(
                 "Style control needs the answers' token and markdown counts: name their folder with --answers.")
         }
-        return try jsonLines(in: folder, asked: "The answers").map {
-            try ArenaAnswers.read(try Files.read($0, asked: "The answers"), path: $0)
-        }
+        let paths = try jsonLines(in: folder, asked: "The answers")
+        return try concurrentMap(paths.count) { place in
+            Result { try ArenaAnswers.read(try Files.read(paths[place], asked: "The answers"), path: paths[place]) }
+        }.map { try $0.get() }
     }
 
-    private func files(_ options: JudgmentOptions) throws -> [(path: String, bytes: [UInt8])] {
+    private func paths(_ options: JudgmentOptions) throws -> [String] {
         if options.judgments.isEmpty {
             throw EvaluationError.missingInput(
                 "There is nothing to score: name the judgments of \(rawValue), a file or a folder, with --judgments.")
         }
-        return try options.judgments.flatMap { try jsonLines(in: $0, asked: "The judgments") }.map {
-            ($0, try Files.read($0, asked: "The judgments"))
-        }
+        return try options.judgments.flatMap { try jsonLines(in: $0, asked: "The judgments") }
     }
 
     /// The file itself, or those of a folder by name.

@@ -54,7 +54,7 @@ import Testing
 
     /// The lines of a log without what a clock says.
     private func log(_ folder: String) throws -> [String] {
-        try JSONValue.parseLines(bytes("\(folder)/metrics.jsonl")).map { line in
+        try JSONValue.parseLines(Array(bytes("\(folder)/metrics.jsonl"))).map { line in
             var object = line.object ?? JSONObject()
             object["tokens_per_second"] = .null
             return JSONValue.object(object).text()
@@ -178,7 +178,7 @@ import Testing
         let ranked = try await prepare(
             "pairs.jsonl", scorer: "judge:\(folder.dropLast("/judge.yaml".count))", "--judge-model", judge)
         #expect(ranked.status == 0, "\(ranked.errorText)")
-        let lines = try JSONValue.parseLines(bytes("pairs.jsonl"))
+        let lines = try JSONValue.parseLines(Array(bytes("pairs.jsonl")))
         #expect(!lines.isEmpty)
         for line in lines {
             let outputs = line["all_generated_responses"]?.array ?? []

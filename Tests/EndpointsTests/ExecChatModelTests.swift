@@ -36,7 +36,7 @@ import Testing
         #expect(completion.tokens == [.init(text: "m", logprob: -0.5, top: [.init(text: "M", logprob: -1)])])
         _ = try await model.complete(.hello)
         let log = try #require(folder.bytes("judge.sh.log"))
-        let lines = try JSONValue.parseLines(log)
+        let lines = try JSONValue.parseLines(Array(log))
         #expect(lines.count == 2)
         #expect(lines[0].object?.keys == ["id", "messages", "max_tokens", "temperature", "top_logprobs"])
         #expect(lines[0]["messages"]?[1]?["content"]?.string == "Hello")

@@ -64,7 +64,7 @@ import Testing
     @Test func `The starter prompts of the benchmarks are what the families make`() throws {
         for (benchmark, lines) in StarterSet.benchmarks {
             let path = "\(SharedData.packageRoot)/benchmarks/\(benchmark)/starter/prompts.jsonl"
-            let kept = try JSONValue.parseLines(Data(contentsOf: URL(fileURLWithPath: path)))
+            let kept = try JSONValue.parseLines(Array(Data(contentsOf: URL(fileURLWithPath: path))))
             #expect(kept.map { $0.text() } == lines.map { $0.text() }, "\(benchmark)")
         }
     }

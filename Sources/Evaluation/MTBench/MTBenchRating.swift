@@ -17,7 +17,7 @@ package enum MTBenchReply {
     }
 
     /// Of a game between A and B.
-    package enum Winner: String, Sendable { case a = "A", b = "B", tie }
+    package enum Winner: Sendable { case a, b, tie }
 
     /// `[[A]]` wherever it stands, or else `[[B]]`, or else `[[C]]` for a tie; nil where there is none of them.
     package static func winner(_ reply: String) -> Winner? {

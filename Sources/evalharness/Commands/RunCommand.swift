@@ -18,10 +18,16 @@ struct RunCommand: AsyncParsableCommand {
         try await perform(starter, model)
         Console.note(
             """
-            next: evalharness run \(options.benchmark) --prompts \(starter.prompts ?? "") --judge checks \\
-                --baseline \(starter.baseline ?? "") --model PATH     # a checkpoint of yours
+            next: evalharness run \(options.benchmark) --prompts \(here(starter.prompts)) --judge checks \\
+                \(starter.baseline.map { "--baseline \(here($0)) " } ?? "")--model PATH     # a checkpoint of yours
                   evalharness dataset pull \(options.benchmark)       # then --model PATH is the official benchmark
             """)
+    }
+
+    /// As it is named from where the command runs.
+    private func here(_ path: String?) -> String {
+        guard let path, let folder = Environment.value("PWD"), path.hasPrefix("\(folder)/") else { return path ?? "" }
+        return String(path.dropFirst(folder.count + 1))
     }
 
     private func perform(_ options: RunOptions, _ model: String) async throws {

@@ -66,7 +66,7 @@ struct RunOptions: ParsableArguments {
         let model = "\(home)/\(starter.model)"
         options.model = model
         options.prompts = "\(home)/\(starter.prompts)"
-        options.baseline = "\(home)/\(starter.baseline)"
+        options.baseline = starter.baseline.map { "\(home)/\($0)" }
         options.judge = starter.judge
         options.decoding.maxTokens = decoding.maxTokens ?? starter.maxTokens
         options.decoding.seed = decoding.seed ?? UInt64(starter.seed)
@@ -76,16 +76,13 @@ struct RunOptions: ParsableArguments {
 
     /// The run of a benchmark of questions; nil for one of instructions.
     func questionRun() throws -> QuestionRun? {
-        let home = try Environment.definitionsHome()
-        let definition = try Definitions.benchmark(benchmark, home: home)
+        let definition = try Definitions.benchmark(benchmark, home: try Environment.definitionsHome())
         if definition.kind == .instructions {
             if references != nil { throw ValidationError("--references is for mt-bench.") }
             return nil
         }
         if definition.kind == .arenaHard, references != nil { throw ValidationError("--references is for mt-bench.") }
-        if definition.kind != .arenaHard, baseline != nil,
-            baseline != definition.starter.map({ "\(home)/\($0.baseline)" })
-        {
+        if definition.kind != .arenaHard, baseline != nil {
             throw ValidationError("\(benchmark) rates each model by itself: leave out --baseline.")
         }
         return try QuestionRun(self, definition)
