@@ -9,6 +9,9 @@ package struct JudgmentBoard: Sendable {
     package let table: TextTable
     package let json: JSONValue
     package let notes: [String]
+    /// Arena-Hard's in the columns of upstream's leaderboard files, but for the date, which would be a clock's; MT-Bench, for
+    /// which upstream writes none, in the words of its tables.
+    package let csv: String
     /// Games or ratings that are not scored, and all there are.
     package let missing: Int
     package let total: Int
@@ -18,7 +21,7 @@ package struct JudgmentBoard: Sendable {
     /// - Parameters:
     ///   - benchmark: the identifier, with the category for v2.0.
     ///   - level: of upstream's interval, in percent.
-    package init(_ score: ArenaScore, benchmark: JSONObject, level: Int) {
+    package init(_ score: ArenaScore, panel: ArenaPanel? = nil, benchmark: JSONObject, level: Int) {
         table = TextTable(
             ["model", "score", "official \(level) % CI", "95 % CI by prompt", "rows", "avg tokens"],
             score.entries.map { entry in
@@ -31,7 +34,16 @@ package struct JudgmentBoard: Sendable {
             })
         missing = score.missing.values.reduce(0, +)
         total = missing + score.games
-        notes = score.notes + JudgmentBoard.words(score.missing)
+        notes = score.notes + JudgmentBoard.words(score.missing) + (panel.map(JudgmentBoard.words) ?? [])
+        csv = JudgmentBoard.csv(
+            ["model", "score", "rating_q025", "rating_q975", "CI", "avg_tokens"],
+            score.entries.map { entry in
+                let (lower, upper) = (entry.lower, entry.upper)
+                func side(_ distance: Double?) -> String { TextTable.decimal(distance.map(abs)) }
+                let interval = "(-\(side(lower.map { entry.score - $0 })), +\(side(upper.map { $0 - entry.score })))"
+                let cells = [entry.score, lower, upper].map { $0.map { TextTable.decimal($0) } ?? "" }
+                return [entry.model] + cells + [interval, entry.averageTokens.map { "\($0).0" } ?? ""]
+            })
         var effects = JSONObject()
         for (name, effect) in zip(score.features.names, score.effects) { effects[name] = .number(effect) }
         json = JudgmentBoard.document(
@@ -39,6 +51,7 @@ package struct JudgmentBoard: Sendable {
             [
                 "baseline": .string(score.baseline),
                 "style_effects": score.effects.isEmpty ? .null : .object(effects),
+                "panel": panel.map(JudgmentBoard.json) ?? .null,
             ],
             entries: score.entries.map { entry in
                 var record: JSONObject = ["name": .string(entry.model)]
@@ -73,6 +86,11 @@ package struct JudgmentBoard: Sendable {
         missing = score.entries.reduce(0) { $0 + $1.missing } + score.unratedRows
         total = missing + score.entries.reduce(0) { $0 + $1.ratings }
         notes = JudgmentBoard.unrated(score.unrated)
+        csv = JudgmentBoard.csv(
+            ["model", "average", "first_turn", "second_turn"],
+            score.entries.map { entry in
+                [entry.model] + ([entry.average] + entry.turns).map { $0.map(\.description) ?? "" }
+            })
         json = JudgmentBoard.document(
             benchmark, [:],
             entries: score.entries.map { entry in
@@ -107,6 +125,12 @@ package struct JudgmentBoard: Sendable {
         missing = score.entries.reduce(0) { $0 + $1.missing } + score.unratedRows
         total = missing + score.entries.reduce(0) { $0 + $1.count }
         notes = JudgmentBoard.unrated(score.unrated)
+        csv = JudgmentBoard.csv(
+            ["model", "win", "loss", "tie", "win_rate", "loss_rate", "win_rate_adjusted"],
+            score.entries.map { entry in
+                [entry.model] + [entry.wins, entry.losses, entry.ties].map(String.init)
+                    + [entry.winRate, entry.lossRate, entry.adjustedWinRate].map(\.description)
+            })
         json = JudgmentBoard.document(
             benchmark, ["baseline": baseline.map { .string($0) } ?? .null],
             entries: score.entries.map { entry in
@@ -126,6 +150,10 @@ package struct JudgmentBoard: Sendable {
     }
 
     // MARK: Parts
+
+    private static func csv(_ header: [String], _ rows: [[String]]) -> String {
+        ([header] + rows).map { row in row.map(CSV.cell).joined(separator: ",") + "\n" }.joined()
+    }
 
     private static func document(
         _ benchmark: JSONObject, _ more: JSONObject, entries: [JSONValue], missing: [String: Int], notes: [String]
@@ -152,6 +180,33 @@ package struct JudgmentBoard: Sendable {
                 "not scored: "
                     + missing.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }.joined(separator: ", ")
             ]
+    }
+
+    private static func words(_ panel: ArenaPanel) -> [String] {
+        let judges = panel.judges.compactMap { judge in
+            judge.positionConsistency.map { consistency in
+                "\(TextTable.printable(judge.name)) prefers the same answer in both orders in "
+                    + "\(TextTable.decimal(100 * consistency, 1)) % of \(judge.records) records, and the answer in place A in "
+                    + "\(TextTable.decimal(judge.preferenceForA.map { 100 * $0 }, 1)) % of the games"
+            }
+        }
+        guard let alpha = panel.alpha else { return judges }
+        return judges + [
+            "the judges agree with Krippendorff's α \(TextTable.decimal(alpha, 3)) on \(panel.sharedRecords) records"
+        ]
+    }
+
+    private static func json(_ panel: ArenaPanel) -> JSONValue {
+        [
+            "judges": .array(
+                panel.judges.map { judge in
+                    [
+                        "judge": .string(judge.name), "n": .integer(judge.records),
+                        "position_consistency": JSONValue(judge.positionConsistency),
+                        "preference_for_a": JSONValue(judge.preferenceForA),
+                    ]
+                }), "krippendorff_alpha": JSONValue(panel.alpha), "n_shared": .integer(panel.sharedRecords),
+        ]
     }
 
     private static func unrated(_ models: [String]) -> [String] {

@@ -105,13 +105,19 @@ package struct Leaderboard: Sendable {
 
     private static func cell(_ value: JSONValue?) -> String {
         switch value {
-        case .string(let text)?:
-            let needsQuotes = text.unicodeScalars.contains { $0 == "," || $0 == "\"" || $0 == "\n" || $0 == "\r" }
-            return needsQuotes ? "\"\(text.replacing("\"", with: "\"\""))\"" : text
+        case .string(let text)?: return CSV.cell(text)
         case .integer(let number)?: return String(number)
         case .number(let number)?: return number.description
         default: return ""
         }
+    }
+}
+
+enum CSV {
+    /// As RFC 4180 and Python's writer quote it.
+    static func cell(_ text: String) -> String {
+        let needsQuotes = text.unicodeScalars.contains { $0 == "," || $0 == "\"" || $0 == "\n" || $0 == "\r" }
+        return needsQuotes ? "\"\(text.replacing("\"", with: "\"\""))\"" : text
     }
 }
 

@@ -48,11 +48,13 @@ enum JudgmentBenchmark: String {
     private func arenaHard(_ options: JudgmentOptions, _ resamples: Int, _ seed: UInt64?) throws -> JudgmentBoard {
         var baseline = options.baseline ?? "gpt-4-0314"
         let battles: ArenaBattles
+        var panel: ArenaPanel?
         if let path = options.battles {
             battles = try ArenaBattles(try Files.read(path, asked: "The battles"), path: path)
         } else {
             let judgments = try arenaJudgments(options)
             baseline = try agreed(judgments, options.baseline) ?? baseline
+            panel = ArenaPanel(judgments, version: .v01)
             battles = ArenaBattles(
                 judgments, baseline: baseline, weight: options.weight, firstGameOnly: options.firstGameOnly)
         }
@@ -62,7 +64,7 @@ enum JudgmentBenchmark: String {
         rule.resamples = resamples
         if let seed { rule.seed = UInt32(truncatingIfNeeded: seed) }
         let score = try ArenaScore.v01(battles, answers: try answers(options), rule: rule)
-        return JudgmentBoard(score, benchmark: ["id": .string(rawValue), "version": "0.1"], level: 95)
+        return JudgmentBoard(score, panel: panel, benchmark: ["id": .string(rawValue), "version": "0.1"], level: 95)
     }
 
     private func arenaHardV2(_ options: JudgmentOptions, _ resamples: Int, _ seed: UInt64?) throws -> JudgmentBoard {
@@ -75,9 +77,10 @@ enum JudgmentBenchmark: String {
         rule.rounds = options.numRounds
         rule.resamples = resamples
         if let seed { rule.seed = UInt32(truncatingIfNeeded: seed) }
-        let score = try ArenaScore.v2(try arenaJudgments(options), answers: try answers(options), rule: rule)
+        let judgments = try arenaJudgments(options)
+        let score = try ArenaScore.v2(judgments, answers: try answers(options), rule: rule)
         return JudgmentBoard(
-            score,
+            score, panel: ArenaPanel(judgments.filter { $0.category == options.category }, version: .v2),
             benchmark: ["id": .string(rawValue), "version": "2.0", "category": .string(options.category)], level: 90)
     }
 

@@ -121,4 +121,55 @@ import Testing
         #expect(stranger.status == 65)
         #expect(stranger.errorText.contains("--baseline"), "\(stranger.errorText)")
     }
+
+    private static let official = "\(SharedData.fixtures)/arena/ah_v01_official_two"
+
+    @Test(.enabled(if: SharedData.exists(official)))
+    func `A leaderboard of the official verdicts has the published figures`() async throws {
+        let space = try Workspace()
+        let run = try await space.run(
+            "leaderboard", "build", "--benchmark", "arena-hard", "--battles",
+            "\(Self.official)/arena_hard_battles.jsonl", "--answers",
+            "\(Self.official)/run/data/arena-hard-v0.1/model_answer", "--output", "board.json")
+        #expect(run.status == 0, "\(run.errorText)")
+        #expect(
+            try String(contentsOfFile: space.path("board.csv"), encoding: .utf8) == """
+                model,score,rating_q025,rating_q975,CI,avg_tokens
+                gpt-4-0314,50.00,50.00,50.00,"(-0.00, +0.00)",423.0
+                gpt-4-0613,37.90,35.90,40.04,"(-2.00, +2.14)",354.0
+                gpt-3.5-turbo-0125,23.34,21.21,24.70,"(-2.13, +1.36)",329.0
+
+                """)
+        #expect(try space.json("board.json")["schema"]?.string == "evalharness.board/1")
+    }
+
+    @Test func `Several judges are a panel with their consistency and agreement`() async throws {
+        let space = try Workspace()
+        let labels = [["A>B", "B>A"], ["B>A", "A>B"], ["A>B", "A>B"]]
+        for (judge, flipped) in [("one", false), ("two", true)] {
+            let records = labels.enumerated().map { index, labels in
+                Self.record("q\(index)", flipped && index == 2 ? ["B>A", "A>B"] : labels).replacing(
+                    #""judge": "j""#, with: #""judge": "\#(judge)""#)
+            }
+            try space.folder.write(records.joined(separator: "\n"), "\(judge)/mine.jsonl")
+        }
+        let run = try await space.run("score", "arena-hard", "--judgments", "one", "two", "--json")
+        let panel = try JSONValue(parsing: Array(run.standardOutput))["panel"]
+        #expect(panel?["judges"]?[0]?["position_consistency"]?.number == 2.0 / 3)
+        #expect(panel?["judges"]?[1]?["position_consistency"]?.number == 1)
+        #expect(panel?["n_shared"]?.integer == 3)
+        // Ratings 0, 1, 0.5 and 0, 1, 1: squared distances of 0.5 within records, of 14.5 between all, over 6 ratings.
+        #expect(abs((panel?["krippendorff_alpha"]?.number ?? 0) - (1 - 5 * 0.5 / 14.5)) < 1e-12)
+    }
+
+    @Test func `A leaderboard of judgments is written beside its CSV`() async throws {
+        let space = try Workspace()
+        try space.folder.write(
+            [Self.record("a", ["A>B", "A>B"], model: "x,y"), Self.record("b", ["B>A", "A>B"], model: "x,y")].joined(
+                separator: "\n"), "j.jsonl")
+        let run = try await space.run("leaderboard", "build", "--benchmark", "arena-hard", "--judgments", "j.jsonl")
+        #expect(run.status == 0, "\(run.errorText)")
+        let csv = try String(contentsOfFile: space.path("leaderboard.csv"), encoding: .utf8)
+        #expect(csv.contains("\"x,y\",75.00,"), "\(csv)")
+    }
 }

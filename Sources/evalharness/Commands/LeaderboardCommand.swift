@@ -10,7 +10,11 @@ struct LeaderboardCommand: ParsableCommand {
 
     struct Build: ParsableCommand {
         static let configuration = CommandConfiguration(
-            abstract: "Rank the runs of a results folder; writes leaderboard.json and leaderboard.csv.")
+            abstract: "Rank the runs of a results folder; writes leaderboard.json and leaderboard.csv.",
+            discussion: """
+                With --benchmark mt-bench, arena-hard or arena-hard-v2 it ranks the models of --judgments (or --battles) \
+                together, as upstream does, for these scores hang together; runs of ours leave model_judgment.jsonl.
+                """)
 
         @Argument(help: "Run folders, or folders that hold run folders; results/alpacaeval when left out.")
         var folders: [String] = []
@@ -27,12 +31,28 @@ struct LeaderboardCommand: ParsableCommand {
         @Flag(help: "Print JSON instead of a table.")
         var json = false
 
+        @Option(help: "alpacaeval, mt-bench, arena-hard or arena-hard-v2.")
+        var benchmark = "alpacaeval"
+
+        @OptionGroup(title: "MT-Bench and Arena-Hard") var judgments: JudgmentOptions
+
         func run() throws {
+            if let benchmark = JudgmentBenchmark(rawValue: benchmark) { return try rank(benchmark) }
             let scores = try scores()
             try MissingLimit(missingLimit).check(scores.map(\.document))
             let board = try Leaderboard(scores: scores, allowMixed: mixed)
             try LeaderboardCommand.write(board, to: output)
             LeaderboardCommand.show(board, asJSON: json)
+        }
+
+        private func rank(_ benchmark: JudgmentBenchmark) throws {
+            let board = try benchmark.board(judgments, resamples: 1_000, seed: nil)
+            try Files.write(board.json, to: output)
+            try Files.write(Array(board.csv.utf8), to: LeaderboardCommand.csv(output))
+            Console.data(json ? board.json.text(.indented(2)) + "\n" : board.table.text)
+            for note in board.notes { Console.note("note: \(note)") }
+            Console.note("written: \(output), \(LeaderboardCommand.csv(output))")
+            try JudgmentLimit(missingLimit).check(board)
         }
 
         private func scores() throws -> [(path: String, document: JSONValue)] {
@@ -105,10 +125,13 @@ struct LeaderboardCommand: ParsableCommand {
 
     /// Writes the JSON, and the CSV beside it.
     private static func write(_ board: Leaderboard, to output: String) throws {
-        let csv = output.hasSuffix(".json") ? "\(output.dropLast(5)).csv" : "\(output).csv"
         try Files.write(board.json, to: output)
-        try Files.write(Array(board.csv.utf8), to: csv)
-        Console.note("written: \(output), \(csv)")
+        try Files.write(Array(board.csv.utf8), to: csv(output))
+        Console.note("written: \(output), \(csv(output))")
+    }
+
+    private static func csv(_ output: String) -> String {
+        output.hasSuffix(".json") ? "\(output.dropLast(5)).csv" : "\(output).csv"
     }
 
     private static func show(_ board: Leaderboard, asJSON: Bool) {
