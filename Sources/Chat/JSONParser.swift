@@ -246,7 +246,7 @@ private struct JSONParser {
         }
     }
 
-    /// A `\uXXXX`, joined with the low half that must follow where it is a high surrogate.
+    /// A `\u` and four digits, joined with the low half that must follow where it is a high surrogate.
     private mutating func unicodeEscape() throws(JSONError) -> Unicode.Scalar {
         let unit = try fourHexDigits()
         if let scalar = Unicode.Scalar(unit) { return scalar }

@@ -169,6 +169,12 @@ package enum Files {
         path.split(separator: "/").last.map(String.init) ?? path
     }
 
+    /// The last component, without its extension.
+    package static func stem(of path: String) -> String {
+        let name = name(of: path)
+        return name.lastIndex(of: ".").map { String(name[..<$0]) } ?? name
+    }
+
     package static func parent(of path: String) -> String {
         guard let slash = path.lastIndex(of: "/") else { return "" }
         return slash == path.startIndex ? "/" : String(path[..<slash])

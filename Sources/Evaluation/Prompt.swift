@@ -74,6 +74,15 @@ enum Records {
         return records
     }
 
+    /// - Throws: `badData` naming the line that is not JSON.
+    static func lines(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [JSONValue] {
+        do {
+            return try JSONValue.parseLines(bytes)
+        } catch {
+            throw .badData("\(path) is not JSON Lines: \(error.description).")
+        }
+    }
+
     static func string(_ key: String, of record: JSONValue, _ index: Int, _ path: String) throws(EvaluationError)
         -> String
     {

@@ -88,7 +88,7 @@ struct QuestionRun {
         ]
         try Files.write(record.json(files: hashes), to: directory.run)
         show(board, .object(scores), directory)
-        try JudgmentLimit(options.missingLimit).check(board)
+        try MissingLimit(options.missingLimit).check(board)
         _ = consume lock
     }
 
@@ -403,20 +403,5 @@ struct QuestionRecord {
             "judge": ["id": .string(judge), "fingerprint": .string(judgeFingerprint)],
             "generation": generation, "n_prompts": .integer(places.count), "files_sha256": .object(files),
         ]
-    }
-}
-
-/// The largest share of missing verdicts that a ranking of judgments may have.
-struct JudgmentLimit {
-    private let limit: Double
-
-    init(_ limit: Double) { self.limit = limit }
-
-    /// - Throws: `integrity` where there are more.
-    func check(_ board: JudgmentBoard) throws(EvaluationError) {
-        guard Double(board.missing) > limit * Double(max(1, board.total)) else { return }
-        throw .integrity(
-            "\(board.missing) of \(board.total) verdicts are missing, more than --missing-limit \(limit) allows. The table "
-                + "above is of the others.")
     }
 }

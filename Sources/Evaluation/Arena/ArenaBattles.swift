@@ -56,7 +56,7 @@ package struct ArenaBattles: Hashable, Sendable {
     /// - Throws: `badData` naming the row that is not one of upstream's.
     package init(_ bytes: [UInt8], path: String) throws(EvaluationError) {
         var rows: [(id: String, first: String, second: String, outcome: Double)] = []
-        for (index, record) in try Files.records(bytes, path: path).enumerated() {
+        for (index, record) in try Records.lines(bytes, path: path).enumerated() {
             guard let id = record["question_id"]?.identifier, let first = record["model_a"]?.string,
                 let second = record["model_b"]?.string, let winner = record["winner"]?.string,
                 let outcome = ["model_a": 1.0, "model_b": 0.0, "tie": 0.5, "tie (bothbad)": 0.5][winner]

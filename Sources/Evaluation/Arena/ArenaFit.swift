@@ -1,8 +1,6 @@
 internal import Glibc
 internal import Statistics
 
-func pow10(_ x: Double) -> Double { pow(10, x) }
-
 /// The Bradley-Terry fit of arena-hard-auto v0.1: in closed form where every game is against one model and nothing else
 /// counts, by logistic regression otherwise.
 struct ArenaFit: Sendable {
@@ -134,6 +132,9 @@ struct ArenaFit: Sendable {
         return Ratings(values: values, effects: Array(parameters[models...]))
     }
 
+    /// Of one rating over another, in percent.
+    static func winRate(_ rating: Double, over other: Double) -> Double { 100 / (1 + pow(10, (other - rating) / 400)) }
+
     // MARK: Intervals of our own
 
     /// By resample and model the win rate over the baseline in percent, prompts redrawn with all their games.
@@ -152,7 +153,7 @@ struct ArenaFit: Sendable {
             let counts = zip(battles.battles, promptOfBattle).map { Double($0.copies) * draws[$1] }
             let values = ratings(counts, anchor: battles.models[baseline], isUpstreams: false).values
             guard let base = values[baseline] else { return values.map { _ in nil } }
-            return values.map { $0.map { 100 / (1 + pow10((base - $0) / 400)) } }
+            return values.map { $0.map { ArenaFit.winRate($0, over: base) } }
         }
     }
 
@@ -166,7 +167,6 @@ struct ArenaFit: Sendable {
         var byModel: [String: [String: AnswerStyle]] = [:]
         for answer in answers { byModel[answer.model] = answer.styles }
         var rows: [[Double]] = []
-        var constant: [String] = []
         for battle in battles.battles {
             var pair: [[Double]] = []
             for model in [battle.first, battle.second] {
@@ -180,18 +180,8 @@ struct ArenaFit: Sendable {
             }
             rows.append(zip(pair[0], pair[1]).map { ($0 - $1) / ($0 + $1 + 1) })
         }
-        let total = Double(battles.rowCount)
-        for (column, name) in features.names.enumerated() {
-            let weighted = zip(rows, battles.battles).map { ($0[column], Double($1.copies)) }
-            let mean = weighted.reduce(0) { $0 + $1.0 * $1.1 } / total
-            let variance = weighted.reduce(0) { $0 + ($1.0 - mean) * ($1.0 - mean) * $1.1 } / total
-            let deviation = variance.squareRoot()
-            if deviation == 0 { constant.append(name) }
-            for row in rows.indices {
-                rows[row][column] = deviation == 0 ? 0 : (rows[row][column] - mean) / deviation
-            }
-        }
-        return (rows, constant)
+        return StyleFeatures.standardized(
+            rows, copies: battles.battles.map(\.copies), freedom: battles.rowCount, names: features.names)
     }
 }
 
@@ -199,5 +189,32 @@ extension AnswerStyle {
     /// A number for each of the features.
     func values(_ features: StyleFeatures) -> [Double] {
         (features.contains(.length) ? [Double(tokens)] : []) + (features.contains(.markdown) ? markdown : [])
+    }
+}
+
+extension StyleFeatures {
+    /// Each column less its mean, over its deviation; 0 everywhere in a column that is the same in every game.
+    ///
+    /// - Parameters:
+    ///   - copies: how often each row counts.
+    ///   - freedom: what the sum of squares is divided by.
+    static func standardized(
+        _ rows: [[Double]], copies: [Int], freedom: Int, names: [String]
+    ) -> (rows: [[Double]], constant: [String]) {
+        var rows = rows
+        var constant: [String] = []
+        let total = Double(copies.reduce(0, +))
+        for (column, name) in names.enumerated() {
+            let mean = zip(rows, copies).reduce(0) { $0 + $1.0[column] * Double($1.1) } / total
+            let squares = zip(rows, copies).reduce(0) { sum, row in
+                sum + (row.0[column] - mean) * (row.0[column] - mean) * Double(row.1)
+            }
+            let deviation = (squares / Double(max(freedom, 1))).squareRoot()
+            if deviation == 0 { constant.append(name) }
+            for row in rows.indices {
+                rows[row][column] = deviation == 0 ? 0 : (rows[row][column] - mean) / deviation
+            }
+        }
+        return (rows, constant)
     }
 }

@@ -41,7 +41,7 @@ package struct ArenaJudgment: Hashable, Sendable {
 
     package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [ArenaJudgment] {
         var judgments: [ArenaJudgment] = []
-        for (index, record) in try Files.records(bytes, path: path).enumerated() {
+        for (index, record) in try Records.lines(bytes, path: path).enumerated() {
             judgments.append(try ArenaJudgment(record, place: "\(path), record \(index + 1)"))
         }
         return judgments
@@ -63,7 +63,7 @@ package struct ArenaAnswers: Hashable, Sendable {
         var answers = ArenaAnswers(name: Files.stem(of: path), model: Files.stem(of: path), styles: [:])
         // The last of several records for a prompt counts.
         var tokens: [String: Int?] = [:]
-        for (index, record) in try Files.records(bytes, path: path).enumerated() {
+        for (index, record) in try Records.lines(bytes, path: path).enumerated() {
             guard let id = record["question_id"]?.identifier ?? record["uid"]?.identifier else {
                 throw .badData(
                     "\(path), record \(index + 1) should have a question_id or uid. Is it an answer of Arena-Hard?")
@@ -80,28 +80,4 @@ package struct ArenaAnswers: Hashable, Sendable {
         }
         return answers
     }
-}
-
-extension Files {
-    /// The records of JSON Lines.
-    ///
-    /// - Throws: `badData` naming the line that is not JSON.
-    static func records(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [JSONValue] {
-        do {
-            return try JSONValue.parseLines(bytes)
-        } catch {
-            throw .badData("\(path) is not JSON Lines: \(error.description).")
-        }
-    }
-
-    /// The last component of a path, without its extension.
-    package static func stem(of path: String) -> String {
-        let name = name(of: path)
-        return name.lastIndex(of: ".").map { String(name[..<$0]) } ?? name
-    }
-}
-
-extension JSONValue {
-    /// A name of a prompt: text, or a whole number.
-    package var identifier: String? { string ?? integer.map { "\($0)" } }
 }

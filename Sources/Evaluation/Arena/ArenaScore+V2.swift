@@ -256,19 +256,9 @@ private struct ArenaTableV2: Sendable {
             }
             rows.append(pair[0].difference(from: pair[1], rule.features))
         }
-        let total = Double(games.reduce(0) { $0 + $1.copies })
-        var constant: [String] = []
-        for (column, name) in rule.features.names.enumerated() {
-            let weighted = zip(rows, games).map { ($0[column], Double($1.copies)) }
-            let mean = weighted.reduce(0) { $0 + $1.0 * $1.1 } / total
-            let variance = weighted.reduce(0) { $0 + ($1.0 - mean) * ($1.0 - mean) * $1.1 } / max(total - 1, 1)
-            let deviation = variance.squareRoot()
-            if deviation == 0 { constant.append(name) }
-            for row in rows.indices {
-                rows[row][column] = deviation == 0 ? 0 : (rows[row][column] - mean) / deviation
-            }
-        }
-        return (rows, constant)
+        let copies = games.map(\.copies)
+        return StyleFeatures.standardized(
+            rows, copies: copies, freedom: copies.reduce(0, +) - 1, names: rule.features.names)
     }
 }
 

@@ -116,16 +116,17 @@ extension ArenaScore {
         for (model, name) in battles.models.enumerated() {
             let rating = point.values[model] ?? 0
             var entry = Entry(
-                model: name, score: model == baseline ? 50 : winRate(rating, over: point.values[baseline] ?? 0),
+                model: name,
+                score: model == baseline ? 50 : ArenaFit.winRate(rating, over: point.values[baseline] ?? 0),
                 rating: rating, rows: rows[model], averageTokens: answers.first { $0.name == name }?.averageTokens)
             if model == baseline {
                 (entry.lower, entry.upper) = (50, 50)
             } else {
                 entry.lower = percentile(0.025, model).flatMap { own in
-                    percentile(0.025, baseline).map { winRate(own, over: $0) }
+                    percentile(0.025, baseline).map { ArenaFit.winRate(own, over: $0) }
                 }
                 entry.upper = percentile(0.975, model).flatMap { own in
-                    percentile(0.975, baseline).map { winRate(own, over: $0) }
+                    percentile(0.975, baseline).map { ArenaFit.winRate(own, over: $0) }
                 }
                 let estimates = own.map { $0[model] }
                 if estimates.contains(where: { $0 != nil }) {
@@ -157,9 +158,5 @@ extension ArenaScore {
     mutating func note(constantFeatures: [String]) {
         if constantFeatures.isEmpty { return }
         notes.append("no game differs in \(constantFeatures.joined(separator: ", ")): style control leaves it out")
-    }
-
-    private static func winRate(_ rating: Double, over other: Double) -> Double {
-        100 / (1 + pow10((other - rating) / 400))
     }
 }

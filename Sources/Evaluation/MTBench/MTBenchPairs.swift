@@ -20,7 +20,7 @@ package struct MTBenchPair: Hashable, Sendable {
     /// - Throws: `badData` naming the record that is not one of upstream's.
     package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [MTBenchPair] {
         var pairs: [MTBenchPair] = []
-        for (index, record) in try Files.records(bytes, path: path).enumerated() {
+        for (index, record) in try Records.lines(bytes, path: path).enumerated() {
             let games = ["g1_winner", "g2_winner"].compactMap { record[$0]?.string.flatMap(Winner.init) }
             guard let question = record["question_id"]?.integer, let first = record["model_1"]?.string,
                 let second = record["model_2"]?.string, games.count == 2

@@ -25,7 +25,7 @@ package struct MTBenchGrade: Hashable, Sendable {
     /// - Throws: `badData` naming the record that is not one of upstream's.
     package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [MTBenchGrade] {
         var grades: [MTBenchGrade] = []
-        for (index, record) in try Files.records(bytes, path: path).enumerated() {
+        for (index, record) in try Records.lines(bytes, path: path).enumerated() {
             guard let question = record["question_id"]?.identifier, let model = record["model"]?.string,
                 let turn = record["turn"]?.integer, let score = record["score"]?.number
             else {

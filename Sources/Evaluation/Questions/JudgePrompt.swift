@@ -17,7 +17,7 @@ package struct JudgePrompt: Hashable, Sendable {
     /// - Throws: `badData` naming the record that is not one of upstream's.
     package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [String: JudgePrompt] {
         var prompts: [String: JudgePrompt] = [:]
-        for (index, record) in try Files.records(bytes, path: path).enumerated() {
+        for (index, record) in try Records.lines(bytes, path: path).enumerated() {
             guard let name = record["name"]?.string, let system = record["system_prompt"]?.string,
                 let template = record["prompt_template"]?.string
             else { throw .badData("\(path), record \(index) should have name, system_prompt and prompt_template.") }

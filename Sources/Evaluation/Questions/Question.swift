@@ -34,7 +34,7 @@ package struct QuestionSet: Hashable, Sendable {
         self.isOfficial = isOfficial
         questions = []
         var seen: [String: Int] = [:]
-        for (index, record) in try Files.records(bytes, path: path).enumerated() {
+        for (index, record) in try Records.lines(bytes, path: path).enumerated() {
             let place = "\(path), record \(index)"
             let turns = QuestionSet.turns(record)
             guard let id = record["question_id"] ?? record["uid"], let key = id.identifier, !turns.isEmpty else {
@@ -103,7 +103,7 @@ package struct AnswerSet: Hashable, Sendable {
         var byKey: [String: Question] = [:]
         for question in questions.questions { byKey[question.key] = question }
         var answers: [String: Answer] = [:]
-        for (index, record) in try Files.records(bytes, path: path).enumerated() {
+        for (index, record) in try Records.lines(bytes, path: path).enumerated() {
             guard let key = record["question_id"]?.identifier ?? record["uid"]?.identifier else {
                 throw .badData("\(path), record \(index) should have a question_id or uid.")
             }
@@ -197,4 +197,9 @@ extension Stages {
         for (question, result) in zip(questions, results) { failures[question.index] = result.1 }
         return (results.compactMap(\.0), failures)
     }
+}
+
+extension JSONValue {
+    /// A name of a prompt: text, or a whole number.
+    package var identifier: String? { string ?? integer.map { "\($0)" } }
 }

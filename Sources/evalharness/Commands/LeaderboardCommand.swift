@@ -52,7 +52,7 @@ struct LeaderboardCommand: ParsableCommand {
             Console.data(json ? board.json.text(.indented(2)) + "\n" : board.table.text)
             for note in board.notes { Console.note("note: \(note)") }
             Console.note("written: \(output), \(LeaderboardCommand.csv(output))")
-            try JudgmentLimit(missingLimit).check(board)
+            try MissingLimit(missingLimit).check(board)
         }
 
         private func scores() throws -> [(path: String, document: JSONValue)] {

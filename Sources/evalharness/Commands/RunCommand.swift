@@ -195,4 +195,12 @@ struct MissingLimit {
                     + "for the failed ones, with --retry-unparsable for the unparsable and refused ones too.")
         }
     }
+
+    /// - Throws: `integrity` where a ranking of judgments has more.
+    func check(_ board: JudgmentBoard) throws(EvaluationError) {
+        guard Double(board.missing) > limit * Double(max(1, board.total)) else { return }
+        throw .integrity(
+            "\(board.missing) of \(board.total) verdicts are missing, more than --missing-limit \(limit) allows. The table "
+                + "above is of the others.")
+    }
 }

@@ -101,7 +101,7 @@ struct ScoreCommand: AsyncParsableCommand {
             Console.data(board.table.text)
             for note in board.notes { Console.note("note: \(note)") }
         }
-        try JudgmentLimit(missingLimit).check(board)
+        try MissingLimit(missingLimit).check(board)
     }
 }
 

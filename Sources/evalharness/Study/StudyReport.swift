@@ -127,13 +127,13 @@ struct StudyReport {
             cells.append(comparison.map { Self.shown($0.winRate) } ?? "")
             cells.append(comparison?.lengthControlled.map(Self.shown) ?? "")
         }
-        cells += [Self.short(row.quality, 3), Self.short(row.length)]
+        cells += [TextTable.decimal(row.quality, 3), TextTable.decimal(row.length, 1)]
         let accuracies = row.analyses.compactMap { $0["reward_accuracy"]?["value"]?.number }
-        cells.append(accuracies.isEmpty ? "" : "\(Self.short(100 * mean(accuracies))) %")
+        cells.append(accuracies.isEmpty ? "" : "\(TextTable.decimal(100 * mean(accuracies), 1)) %")
         let correlations = row.analyses.compactMap { $0["likelihood_length_spearman"]?.number }
-        cells.append(correlations.isEmpty ? "" : Self.short(mean(correlations), 2))
-        cells.append(row.seconds.isEmpty ? "" : Self.short(row.seconds.sorted()[row.seconds.count / 2]))
-        cells.append(row.peakMegabytes.max().map { Self.short($0, 0) } ?? "")
+        cells.append(correlations.isEmpty ? "" : TextTable.decimal(mean(correlations), 2))
+        cells.append(row.seconds.isEmpty ? "" : TextTable.decimal(row.seconds.sorted()[row.seconds.count / 2], 1))
+        cells.append(row.peakMegabytes.max().map { TextTable.decimal($0, 0) } ?? "")
         return cells
     }
 
@@ -145,7 +145,7 @@ struct StudyReport {
                 [row.method]
                     + names.map { name in
                         let counts = row.analyses.compactMap { $0["contingency"]?[name]?.number }
-                        return Self.short(mean(counts))
+                        return TextTable.decimal(mean(counts), 1)
                     }
             })
     }
@@ -231,13 +231,7 @@ struct StudyReport {
     }
 
     private static func shown(_ interval: Interval) -> String {
-        "\(short(interval.value)) [\(short(interval.lower)), \(short(interval.upper))]"
-    }
-
-    private static func short(_ value: Double, _ digits: Int = 1) -> String {
-        let scale = [1.0, 10, 100, 1_000][digits]
-        let rounded = (value * scale).rounded() / scale
-        return digits == 0 ? "\(Int(rounded))" : "\(rounded)"
+        TextTable.decimal(interval.value, 1) + " " + TextTable.range(interval.lower, interval.upper, 1)
     }
 }
 
