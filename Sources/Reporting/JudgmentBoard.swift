@@ -34,7 +34,8 @@ package struct JudgmentBoard: Sendable {
             })
         missing = score.missing.values.reduce(0, +)
         total = missing + score.games
-        notes = score.notes + JudgmentBoard.words(score.missing) + (panel.map(JudgmentBoard.words) ?? [])
+        notes = (score.notes + JudgmentBoard.words(score.missing) + (panel.map(JudgmentBoard.words) ?? [])).map(
+            TextTable.printable)
         csv = JudgmentBoard.csv(
             ["model", "score", "rating_q025", "rating_q975", "CI", "avg_tokens"],
             score.entries.map { entry in
@@ -185,7 +186,7 @@ package struct JudgmentBoard: Sendable {
     private static func words(_ panel: ArenaPanel) -> [String] {
         let judges = panel.judges.compactMap { judge in
             judge.positionConsistency.map { consistency in
-                "\(TextTable.printable(judge.name)) prefers the same answer in both orders in "
+                "\(judge.name) prefers the same answer in both orders in "
                     + "\(TextTable.decimal(100 * consistency, 1)) % of \(judge.records) records, and the answer in place A in "
                     + "\(TextTable.decimal(judge.preferenceForA.map { 100 * $0 }, 1)) % of the games"
             }
@@ -210,7 +211,8 @@ package struct JudgmentBoard: Sendable {
     }
 
     private static func unrated(_ models: [String]) -> [String] {
-        models.isEmpty ? [] : ["no verdict at all, so no score: \(models.joined(separator: ", "))"]
+        models.isEmpty
+            ? [] : [TextTable.printable("no verdict at all, so no score: \(models.joined(separator: ", "))")]
     }
 }
 

@@ -143,6 +143,17 @@ import Testing
         #expect(try space.json("board.json")["schema"]?.string == "evalharness.board/1")
     }
 
+    @Test func `What stands in a file never steers the terminal`() async throws {
+        let space = try Workspace()
+        try space.folder.write(
+            [Self.record("a", ["A>B", "B>A"]), Self.record("b", [#"\u001b[2J"#, "A>B"])].joined(separator: "\n"),
+            "j.jsonl")
+        let run = try await space.run("score", "arena-hard", "--judgments", "j.jsonl", "--missing-limit", "1")
+        #expect(run.status == 0, "\(run.errorText)")
+        #expect(run.errorText.contains("not scored: 1"), "\(run.errorText)")
+        #expect(!run.errorText.contains("\u{1b}"))
+    }
+
     @Test func `Several judges are a panel with their consistency and agreement`() async throws {
         let space = try Workspace()
         let labels = [["A>B", "B>A"], ["B>A", "A>B"], ["A>B", "A>B"]]
