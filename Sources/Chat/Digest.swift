@@ -1,5 +1,34 @@
 internal import CCrypto
 
+/// What a file must hash to: its SHA-256, or where its publisher's repository alone is known, its name as a git blob.
+package enum Checksum: Hashable, Sendable, CustomStringConvertible {
+    case sha256(String)
+    /// SHA-1 over the length and the bytes, as git names a file's content.
+    case gitBlob(String)
+
+    package func of(_ bytes: [UInt8]) -> String {
+        switch self {
+        case .sha256: Digest.sha256(bytes)
+        case .gitBlob: Digest.hex(Digest.sha1("blob \(bytes.count)\0".utf8 + bytes))
+        }
+    }
+
+    package func matches(_ bytes: [UInt8]) -> Bool { of(bytes) == digits }
+
+    package var digits: String {
+        switch self {
+        case .sha256(let digits), .gitBlob(let digits): digits
+        }
+    }
+
+    package var description: String {
+        switch self {
+        case .sha256(let digits): digits
+        case .gitBlob(let digits): "git blob \(digits)"
+        }
+    }
+}
+
 /// SHA-2 through the system's libcrypto.
 package enum Digest {
     /// The SHA-256 of `bytes` as 64 lower-case hexadecimal digits.
@@ -13,6 +42,8 @@ package enum Digest {
     package static func sha512(_ bytes: some Sequence<UInt8>) -> [UInt8] {
         digest(bytes, EVP_sha512())
     }
+
+    fileprivate static func sha1(_ bytes: some Sequence<UInt8>) -> [UInt8] { digest(bytes, EVP_sha1()) }
 
     package static func hex(_ bytes: some Sequence<UInt8>) -> String {
         String(decoding: bytes.flatMap { [hexDigit($0 >> 4), hexDigit($0 & 15)] }, as: UTF8.self)

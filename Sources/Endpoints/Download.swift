@@ -11,8 +11,8 @@ package struct Download: Sendable {
 
     package let url: String
     package let destination: String
-    /// 64 hexadecimal digits; nil takes whatever comes.
-    package let sha256: String?
+    /// Nil takes whatever comes.
+    package let checksum: Checksum?
     private let token: Secret?
     package var sizeLimit = 1 << 30
     package var attempts = 5
@@ -23,10 +23,10 @@ package struct Download: Sendable {
     package var time = TimeSource.system
 
     /// - Parameter token: for the Hugging Face hub; no other host sees it.
-    package init(url: String, destination: String, sha256: String? = nil, token: Secret? = nil) {
+    package init(url: String, destination: String, checksum: Checksum? = nil, token: Secret? = nil) {
         self.url = url
         self.destination = destination
-        self.sha256 = sha256?.lowercased()
+        self.checksum = checksum
         self.token = token
     }
 
@@ -51,11 +51,11 @@ package struct Download: Sendable {
             case .wait(let wait): try await time.sleep(wait)
             }
         }
-        if let sha256 {
-            let found = try partial.sha256()
-            if found != sha256 {
+        if let checksum {
+            let found = checksum.of(try partial.bytes())
+            if found != checksum.digits {
                 partial.delete()
-                throw DownloadError.wrongHash(url: "\(address)", expected: sha256, found: found)
+                throw DownloadError.wrongHash(url: "\(address)", expected: checksum.digits, found: found)
             }
         }
         try partial.publish()
@@ -250,10 +250,10 @@ private final class PartialFile: Sendable {
         return nil
     }
 
-    func sha256() throws(DownloadError) -> String {
+    func bytes() throws(DownloadError) -> [UInt8] {
         lseek(descriptor, 0, SEEK_SET)
         guard let bytes = readAll(descriptor) else { throw .disk(path: path, reason: reason(errno)) }
-        return Digest.sha256(bytes)
+        return bytes
     }
 
     func publish() throws(DownloadError) {

@@ -44,7 +44,7 @@ package struct Annotation: Hashable, Sendable {
     /// missing.
     package func json(version: String) -> JSONValue {
         var record = JSONObject()
-        if let dataset = prompt.dataset { record["dataset"] = .string(dataset) }
+        if let category = prompt.category { record["dataset"] = .string(category) }
         record["instruction"] = .string(prompt.instruction)
         record["output_1"] = .string(baseline.output)
         record["generator_1"] = .string(baseline.generator)

@@ -12,7 +12,9 @@ package struct Benchmark: Hashable, Sendable {
             case judgeConfiguration = "judge_configuration"
             case judgePrompts = "judge_prompts"
             case references
-            case baselineAnswers = "baseline_answers"
+            case baselineOutputs = "baseline_answers"
+            /// The ranks of upstream's tokenizer: its set says which.
+            case tokenRanks = "token_ranks"
         }
 
         package var role: Role
@@ -20,7 +22,7 @@ package struct Benchmark: Hashable, Sendable {
         package var set: String?
         package var name: String
         package var url: String
-        package var sha256: String
+        package var checksum: Checksum
         package var licence: String
     }
 
@@ -30,8 +32,8 @@ package struct Benchmark: Hashable, Sendable {
         case instructions
         /// Two turns, each rated by itself; temperatures by category, and the set of reference answers.
         case mtBench(temperatures: [String: Double], references: String)
-        /// One output to each prompt, compared with a baseline's in both orders.
-        case arenaHard
+        /// One output to each prompt, compared with a baseline's in both orders; v2.0 has a baseline a category.
+        case arenaHard(ArenaVersion, baselines: [String: String])
     }
 
     /// What runs when no model is named: prompts, models and a judge of our own, with nothing to download.
@@ -86,13 +88,15 @@ package struct Benchmark: Hashable, Sendable {
     private static func kind(_ fields: inout Fields) throws(EvaluationError) -> Kind {
         switch try fields.string("kind") ?? "instructions" {
         case "instructions": return .instructions
-        case "arena_hard": return .arenaHard
+        case "arena_hard": return .arenaHard(.v01, baselines: [:])
+        case "arena_hard_v2": return .arenaHard(.v2, baselines: try fields.mapping("baselines"))
         case "mt_bench":
             var temperatures: [String: Double] = [:]
             for (category, value) in try fields.numbers("temperatures") { temperatures[category] = value }
             return .mtBench(temperatures: temperatures, references: try fields.requiredString("references"))
         case let other:
-            throw fields.unusable("kind", "\"\(other)\" is unknown; known are instructions, mt_bench, arena_hard")
+            throw fields.unusable(
+                "kind", "\"\(other)\" is unknown; known are instructions, mt_bench, arena_hard, arena_hard_v2")
         }
     }
 }
@@ -120,12 +124,21 @@ extension Benchmark.DataFile {
         self.role = role
         name = try fields.requiredString("name")
         url = try fields.requiredString("url")
-        sha256 = try fields.requiredString("sha256")
+        checksum = try Self.checksum(&fields)
         licence = try fields.requiredString("licence")
         set = try fields.string("set")
-        if sha256.utf8.count != 64 { throw fields.unusable("sha256", "should be 64 hexadecimal digits") }
         if name.contains("/") || name.hasPrefix(".") { throw fields.unusable("name", "should be a plain file name") }
         try fields.refuseUnknown()
+    }
+
+    /// `sha256`, or `git_blob` where upstream's repository alone names what the file holds.
+    fileprivate static func checksum(_ fields: inout Fields) throws(EvaluationError) -> Checksum {
+        let (key, count) = try fields.string("git_blob") == nil ? ("sha256", 64) : ("git_blob", 40)
+        let digits = try fields.requiredString(key)
+        guard digits.utf8.count == count, digits.allSatisfy(\.isHexDigit) else {
+            throw fields.unusable(key, "should be \(count) hexadecimal digits")
+        }
+        return key == "sha256" ? .sha256(digits.lowercased()) : .gitBlob(digits.lowercased())
     }
 }
 

@@ -45,8 +45,8 @@ package struct DatasetCache: Sendable {
 
     package func state(_ file: Benchmark.DataFile) throws(EvaluationError) -> State {
         guard Files.exists(path(file)) else { return .absent }
-        let sha256 = Digest.sha256(try Files.read(path(file), asked: file.name))
-        return sha256 == file.sha256 ? .pinned : .unverified(sha256: sha256)
+        let bytes = try Files.read(path(file), asked: file.name)
+        return file.checksum.matches(bytes) ? .pinned : .unverified(sha256: Digest.sha256(bytes))
     }
 
     /// Takes the files of `benchmark` that lie in `source`; nothing is taken when one of them is refused.
@@ -59,12 +59,11 @@ package struct DatasetCache: Sendable {
         for file in benchmark.files where Files.exists("\(source)/\(file.name)") {
             let bytes = try Files.read("\(source)/\(file.name)", asked: file.name)
             let sha256 = Digest.sha256(bytes)
-            let isPinned = sha256 == file.sha256
+            let isPinned = file.checksum.matches(bytes)
             if !isPinned, !allowUnverified {
                 throw .integrity(
                     "\(source)/\(file.name) is not the file that \(benchmark.id) pins: its SHA-256 is \(sha256), "
-                        + "pinned is "
-                        + "\(file.sha256). Get the official file, or take this one with --unverified: every score "
+                        + "pinned is \(file.checksum). Get the official file, or take this one with --unverified: every score "
                         + "then says so."
                 )
             }
@@ -105,10 +104,10 @@ package struct DatasetCache: Sendable {
         }
         let bytes = try Files.read(path(file), asked: file.name)
         let sha256 = Digest.sha256(bytes)
-        if sha256 == file.sha256 { return (bytes, Provenance(name: file.name, sha256: sha256, isPinned: true)) }
+        if file.checksum.matches(bytes) { return (bytes, Provenance(name: file.name, sha256: sha256, isPinned: true)) }
         guard try acceptedHash(file) == sha256 else {
             throw .integrity(
-                "\(path(file)) has changed since it was imported: its SHA-256 is \(sha256), pinned is \(file.sha256). "
+                "\(path(file)) has changed since it was imported: its SHA-256 is \(sha256), pinned is \(file.checksum). "
                     + "Bring it anew with: evalharness dataset pull \(benchmark.id).")
         }
         return (bytes, Provenance(name: file.name, sha256: sha256, isPinned: false))

@@ -100,6 +100,18 @@ package struct Fields {
         return numbers
     }
 
+    /// A mapping of names to texts; empty when left out.
+    package mutating func mapping(_ key: String) throws(EvaluationError) -> [String: String] {
+        guard let value = value(key) else { return [:] }
+        guard let object = value.object else { throw wrong(key, "a mapping of names to texts", value) }
+        var texts: [String: String] = [:]
+        for member in object.members {
+            guard let text = member.value.string else { throw wrong("\(key).\(member.key)", "a text", member.value) }
+            texts[member.key] = text
+        }
+        return texts
+    }
+
     package mutating func objects(_ key: String) throws(EvaluationError) -> [Fields] {
         guard let value = value(key) else { return [] }
         guard let array = value.array else { throw wrong(key, "a list", value) }

@@ -3,14 +3,23 @@ package import Chat
 /// What a model wrote for one prompt.
 package struct ModelOutput: Hashable, Sendable {
     package var prompt: Prompt
-    package var output: String
+    /// One for each of the prompt's.
+    package var turns: [String]
     package var generator: String
 
-    package init(prompt: Prompt, output: String, generator: String) {
+    package init(prompt: Prompt, turns: [String], generator: String) {
+        precondition(turns.count == prompt.turns.count, "\(turns.count) outputs to \(prompt.turns.count) turns")
         self.prompt = prompt
-        self.output = output
+        self.turns = turns
         self.generator = generator
     }
+
+    package init(prompt: Prompt, output: String, generator: String) {
+        self.init(prompt: prompt, turns: [output], generator: generator)
+    }
+
+    /// Of the first turn.
+    package var output: String { turns[0] }
 
     /// In Unicode scalars, as upstream counts: neither graphemes nor UTF-16 units.
     package var length: Int {
@@ -30,7 +39,7 @@ package struct ModelOutput: Hashable, Sendable {
     }
 }
 
-/// A model's outputs in the order of their file, at most one a prompt.
+/// A model's outputs, at most one a prompt.
 package struct ModelOutputs: Hashable, Sendable {
     package var name: String
     package var outputs: [ModelOutput]
@@ -44,13 +53,42 @@ package struct ModelOutputs: Hashable, Sendable {
         places = Dictionary(uniqueKeysWithValues: outputs.enumerated().map { ($1.prompt.index, $0) })
     }
 
+    /// Reads a file of outputs in the form that its prompts' benchmark has.
+    ///
+    /// - Parameter name: what the board calls the model; nil takes what the file says.
+    /// - Throws: `badData` naming the record.
+    package init(bytes: [UInt8], path: String, prompts: PromptSet, name: String?) throws(EvaluationError) {
+        self =
+            prompts.hasIDs
+            ? try ModelOutputs(conversations: bytes, path: path, prompts: prompts, name: name)
+            : try ModelOutputs(instructions: bytes, path: path, prompts: prompts, name: name)
+    }
+
+    package subscript(prompt: Prompt) -> ModelOutput? { places[prompt.index].map { outputs[$0] } }
+
+    /// Upstream truncates the mean length over the file's records.
+    package var averageLength: Int {
+        outputs.isEmpty ? 0 : outputs.reduce(0) { $0 + $1.length } / outputs.count
+    }
+
+    /// Those of some of the prompts.
+    package func of(_ prompts: [Prompt]) -> ModelOutputs {
+        let indices = Set(prompts.map(\.index))
+        return ModelOutputs(
+            name: name, outputs: outputs.filter { indices.contains($0.prompt.index) }, sha256: sha256)
+    }
+}
+
+// MARK: - alpaca_eval's files
+
+extension ModelOutputs {
     /// Reads alpaca_eval's `model_outputs.json`. Records may stand in any order; a prompt may lack one.
     ///
-    /// - Parameter name: what the board calls the model; nil takes the file's `generator`.
-    /// - Throws: `badData` naming the record: wrong fields, an instruction that is no prompt of the set, two outputs
-    /// for one
-    ///   prompt, several generators and no name.
-    package init(bytes: [UInt8], path: String, prompts: PromptSet, name: String?) throws(EvaluationError) {
+    /// - Throws: `badData` for wrong fields, an instruction that is no prompt of the set, two outputs for one prompt, or
+    ///   several generators and no name.
+    private init(
+        instructions bytes: [UInt8], path: String, prompts: PromptSet, name: String?
+    ) throws(EvaluationError) {
         let records = try Records.read(bytes, path: path, asked: "The model's outputs")
         let sha256 = Digest.sha256(bytes)
         var outputs: [ModelOutput] = []
@@ -95,18 +133,11 @@ package struct ModelOutputs: Hashable, Sendable {
         self.init(name: name, outputs: outputs, sha256: sha256)
     }
 
-    package subscript(prompt: Prompt) -> ModelOutput? { places[prompt.index].map { outputs[$0] } }
-
-    /// Upstream truncates the mean length over the file's records.
-    package var averageLength: Int {
-        outputs.isEmpty ? 0 : outputs.reduce(0) { $0 + $1.length } / outputs.count
-    }
-
     /// The records of alpaca_eval's `model_outputs.json`.
     package var records: some Collection<JSONValue> {
         outputs.lazy.map { output in
             var record = JSONObject()
-            if let dataset = output.prompt.dataset { record["dataset"] = .string(dataset) }
+            if let category = output.prompt.category { record["dataset"] = .string(category) }
             record["instruction"] = .string(output.prompt.instruction)
             record["output"] = .string(output.output)
             record["generator"] = .string(output.generator)

@@ -2,42 +2,44 @@ package import Chat
 
 /// The stages of an evaluation: each turns one record into the next, and can be entered on its own.
 package enum Stages {
-    /// Asks `model` every prompt.
+    /// Asks `model` every turn of every prompt, each with what was said before.
     ///
-    /// - Returns: the outputs in the order of the prompts, and why the others have none.
+    /// - Parameter decoding: of a prompt.
+    /// - Returns: the outputs in the order of the prompts, and by index why the others have none: a prompt of which one
+    ///   turn failed has no output.
     /// - Throws: a `ModelFailure` that concerns every request, or `Interrupted`.
     package static func generateOutputs(
-        _ prompts: [Prompt], model: any ChatModel, decoding: Decoding, maxTokens: Int, seed: UInt64?,
-        repetitionPenalty: Double? = nil, stop: StopFlag, progress: @Sendable (Int) -> Void
+        _ prompts: [Prompt], model: any ChatModel, name: String, maxTokens: Int, seed: UInt64?,
+        repetitionPenalty: Double? = nil, stop: StopFlag, progress: @Sendable (Int) -> Void,
+        decoding: @escaping @Sendable (Prompt) -> Decoding
     ) async throws -> (outputs: [ModelOutput], failures: [Int: Verdict.Reason]) {
         let results = try await mapConcurrently(
             prompts, width: model.maxConcurrentRequests, stop: stop, progress: progress
-        ) { prompt -> Result<ModelOutput, GenerationFailure> in
-            let request = ChatRequest(
-                messages: [.user(prompt.instruction)], decoding: decoding, maxTokens: maxTokens, seed: seed,
-                repetitionPenalty: repetitionPenalty)
-            do {
-                let completion = try await model.complete(request)
-                if completion.finishReason == .refused, completion.text.isEmpty {
-                    return .failure(GenerationFailure(reason: .refused("the model declined to answer")))
+        ) { prompt -> (output: ModelOutput?, failure: Verdict.Reason?) in
+            var messages: [Message] = []
+            var turns: [String] = []
+            for turn in prompt.turns {
+                messages.append(.user(turn))
+                let request = ChatRequest(
+                    messages: messages, decoding: decoding(prompt), maxTokens: maxTokens, seed: seed,
+                    repetitionPenalty: repetitionPenalty)
+                do {
+                    let completion = try await model.complete(request)
+                    if completion.finishReason == .refused, completion.text.isEmpty {
+                        return (nil, .refused("the model declined to answer"))
+                    }
+                    turns.append(completion.text)
+                    messages.append(Message(role: .assistant, content: completion.text))
+                } catch ModelFailure.requestFailed(let reason) {
+                    return (nil, .failed(reason))
                 }
-                return .success(ModelOutput(prompt: prompt, output: completion.text, generator: model.name))
-            } catch ModelFailure.requestFailed(let reason) {
-                return .failure(GenerationFailure(reason: .failed(reason)))
             }
+            return (ModelOutput(prompt: prompt, turns: turns, generator: name), nil)
         }
-        var outputs: [ModelOutput] = []
         var failures: [Int: Verdict.Reason] = [:]
-        for (prompt, result) in zip(prompts, results) {
-            switch result {
-            case .success(let output): outputs.append(output)
-            case .failure(let failure): failures[prompt.index] = failure.reason
-            }
-        }
-        return (outputs, failures)
+        for (prompt, result) in zip(prompts, results) { failures[prompt.index] = result.failure }
+        return (results.compactMap(\.output), failures)
     }
-
-    private struct GenerationFailure: Error { var reason: Verdict.Reason }
 
     /// The pairs to be judged, in the order of the prompts; a prompt without an output has none.
     package static func pairs(_ prompts: [Prompt], baseline: ModelOutputs, outputs: ModelOutputs) -> [OutputPair] {
@@ -79,7 +81,7 @@ package enum Stages {
             }
             guard selected.contains(place) else { continue }
             var prompt = prompts.prompts[place]
-            prompt.dataset = prompt.dataset ?? row.dataset
+            prompt.category = prompt.category ?? row.dataset
             let reference = ModelOutput(prompt: prompt, output: row.baselineOutput, generator: row.baselineGenerator)
             let output = ModelOutput(prompt: prompt, output: row.modelOutput, generator: row.modelGenerator)
             var verdict = row.verdict

@@ -6,12 +6,16 @@ internal import Statistics
 package struct JudgmentBoard: Sendable {
     package static let schema = "evalharness.board/1"
 
+    /// What tells it from the other boards of a run.
+    package var title: String = ""
     package let table: TextTable
     package let json: JSONValue
     package let notes: [String]
     /// Arena-Hard's in the columns of upstream's leaderboard files, but for the date, which would be a clock's; MT-Bench, for
     /// which upstream writes none, in the words of its tables.
     package let csv: String
+    /// Whether style is held equal: of a run, the second board of the same games.
+    package var isStyled = false
     /// Games or ratings that are not scored, and all there are.
     package let missing: Int
     package let total: Int
@@ -22,6 +26,9 @@ package struct JudgmentBoard: Sendable {
     ///   - benchmark: the identifier, with the category for v2.0.
     ///   - level: of upstream's interval, in percent.
     package init(_ score: ArenaScore, panel: ArenaPanel? = nil, benchmark: JSONObject, level: Int) {
+        isStyled = !score.features.isEmpty
+        title = [benchmark["category"]?.string, isStyled ? "with style control" : "as judged"]
+            .compactMap(\.self).joined(separator: ", ")
         table = TextTable(
             ["model", "score", "official \(level) % CI", "95 % CI by prompt", "rows", "avg tokens"],
             score.entries.map { entry in
@@ -72,9 +79,10 @@ package struct JudgmentBoard: Sendable {
     package init(_ score: MTBenchScore, benchmark: JSONObject) {
         let found = Set(score.entries.flatMap(\.categories.keys))
         let categories =
-            MTBenchGrade.categories.filter(found.contains) + found.subtracting(MTBenchGrade.categories).sorted()
+            MTBenchAnnotation.categories.filter(found.contains)
+            + found.subtracting(MTBenchAnnotation.categories).sorted()
         // Those of one's own may be many, with long names.
-        let columns = categories.filter(MTBenchGrade.categories.contains)
+        let columns = categories.filter(MTBenchAnnotation.categories.contains)
         table = TextTable(
             ["model", "average", "95 % CI", "turn 1", "turn 2", "ratings", "missing"] + columns,
             score.entries.map { entry in

@@ -81,7 +81,7 @@ package struct RunReport: Sendable {
     }
 
     private var slices: [Slice] {
-        let groups = Dictionary(grouping: annotations) { $0.prompt.dataset ?? "other" }
+        let groups = Dictionary(grouping: annotations) { $0.prompt.category ?? "other" }
         return groups.keys.sorted().map { name -> Slice in
             let group = groups[name] ?? []
             let own = RunReport.mean(group.map { Double($0.output.length) })

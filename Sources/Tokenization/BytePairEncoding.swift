@@ -151,7 +151,7 @@ extension BytePairEncoding {
 }
 
 /// A heap of merges to be done: the lowest rank first, then the leftmost.
-private struct MergeQueue {
+struct MergeQueue {
     private var entries: [UInt64] = []
 
     mutating func removeAll() { entries.removeAll(keepingCapacity: true) }

@@ -42,7 +42,7 @@ struct Vocabulary: Sendable {
         return text.withUTF8 { insert($0.span, id) }
     }
 
-    private mutating func insert(_ text: Span<UInt8>, _ id: TokenID) -> Bool {
+    mutating func insert(_ text: Span<UInt8>, _ id: TokenID) -> Bool {
         if Int(id) < entries.count, entries[Int(id)] >= 0 { return false }
         if 2 * (count + 1) > slots.count { grow() }
         let hash = hash(text)

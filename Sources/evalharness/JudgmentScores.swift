@@ -27,7 +27,7 @@ enum JudgmentBenchmark: String {
         let models = Set(options.modelList)
         let files = try paths(options).map { (path: $0, bytes: try Files.read($0, asked: "The judgments")) }
         if options.mode == .single {
-            let grades = try files.flatMap { try MTBenchGrade.read($0.bytes, path: $0.path) }
+            let grades = try files.flatMap { try MTBenchAnnotation.read($0.bytes, path: $0.path) }
             let score = MTBenchScore(
                 grades.filter { models.isEmpty || models.contains($0.model) }, resamples: resamples, seed: seed)
             return JudgmentBoard(score, benchmark: id)
@@ -87,7 +87,7 @@ enum JudgmentBenchmark: String {
     /// The baseline that the judgments themselves name, as runs of ours do and upstream's v0.1 does not.
     ///
     /// - Throws: `integrity` where they name several, or another than the flag.
-    private func agreed(_ judgments: [ArenaJudgment], _ named: String?) throws -> String? {
+    private func agreed(_ judgments: [ArenaAnnotation], _ named: String?) throws -> String? {
         let known = Set(judgments.compactMap(\.baseline))
         guard known.count <= 1, named == nil || known.isSubset(of: [named ?? ""]) else {
             throw EvaluationError.integrity(
@@ -104,14 +104,16 @@ enum JudgmentBenchmark: String {
 
     // MARK: Files
 
-    private func arenaJudgments(_ options: JudgmentOptions) throws -> [ArenaJudgment] {
+    private func arenaJudgments(_ options: JudgmentOptions) throws -> [ArenaAnnotation] {
         let paths = try paths(options)
         return try concurrentMap(paths.count) { place in
-            Result { try ArenaJudgment.read(try Files.read(paths[place], asked: "The judgments"), path: paths[place]) }
+            Result {
+                try ArenaAnnotation.read(try Files.read(paths[place], asked: "The judgments"), path: paths[place])
+            }
         }.flatMap { try $0.get() }
     }
 
-    private func answers(_ options: JudgmentOptions) throws -> [ArenaAnswers] {
+    private func answers(_ options: JudgmentOptions) throws -> [ArenaOutputs] {
         guard let folder = options.answers else {
             if features(options).isEmpty { return [] }
             throw EvaluationError.configuration(
@@ -119,7 +121,7 @@ enum JudgmentBenchmark: String {
         }
         let paths = try jsonLines(in: folder, asked: "The answers")
         return try concurrentMap(paths.count) { place in
-            Result { try ArenaAnswers.read(try Files.read(paths[place], asked: "The answers"), path: paths[place]) }
+            Result { try ArenaOutputs.read(try Files.read(paths[place], asked: "The answers"), path: paths[place]) }
         }.map { try $0.get() }
     }
 

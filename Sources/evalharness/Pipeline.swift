@@ -12,16 +12,17 @@ struct Pipeline {
     let cache: DatasetCache
     let prompts: PromptSet
     let selected: [Prompt]
-    private let home: String
+    let home: String
     private let promptBytes: [UInt8]
     /// The benchmark's own prompt file; nil for prompts of the user's.
     let promptProvenance: DatasetCache.Provenance?
-    private let promptPath: String
+    let promptPath: String
 
     init(_ options: RunOptions) throws {
         self.options = options
         home = try Environment.definitionsHome()
         benchmark = try Definitions.benchmark(options.benchmark, home: home)
+        try options.check(benchmark)
         cache = DatasetCache(benchmark: benchmark, cacheHome: Environment.cacheHome)
         if let path = options.prompts {
             promptPath = path
@@ -29,7 +30,7 @@ struct Pipeline {
             promptBytes = try Files.read(path, asked: "The prompts")
             prompts = try PromptSet(
                 bytes: promptBytes, path: path,
-                isOfficial: Digest.sha256(promptBytes) == benchmark.file(.prompts)?.sha256)
+                isOfficial: benchmark.file(.prompts)?.checksum.matches(promptBytes) == true)
         } else {
             let file = try cache.load(.prompts)
             promptPath = file.provenance.name
@@ -38,6 +39,31 @@ struct Pipeline {
             prompts = try PromptSet(bytes: file.bytes, path: promptPath, isOfficial: file.provenance.isPinned)
         }
         selected = try options.selected(prompts)
+        try checkForm()
+    }
+
+    /// The form of the benchmark's files; nil for alpaca_eval's.
+    var form: ConversationForm? {
+        switch benchmark.kind {
+        case .instructions: nil
+        case .mtBench: .mtBench
+        case .arenaHard(.v01, _): .arenaV01
+        case .arenaHard(.v2, _): .arenaV2
+        }
+    }
+
+    /// - Throws: `configuration` where the prompts are not of the benchmark's kind.
+    private func checkForm() throws {
+        guard prompts.hasIDs == (form != nil) else {
+            throw EvaluationError.configuration(
+                "\(promptPath) has prompts \(prompts.hasIDs ? "with ids and turns" : "by their instruction"), and "
+                    + "\(benchmark.id) takes them \(form == nil ? "by their instruction" : "with ids and turns").")
+        }
+        if case .arenaHard = benchmark.kind, let long = selected.first(where: { $0.turns.count != 1 }) {
+            throw EvaluationError.configuration(
+                "\(promptPath): prompt \(long.key) has \(long.turns.count) turns, and Arena-Hard compares outputs to one."
+            )
+        }
     }
 
     // MARK: The stages
@@ -47,7 +73,7 @@ struct Pipeline {
         switch try ModelSource(text) {
         case .outputs(let path):
             let bytes = try Files.read(path, asked: role.fileWords)
-            let outputs = chosen(try ModelOutputs(bytes: bytes, path: path, prompts: prompts, name: name))
+            let outputs = try ModelOutputs(bytes: bytes, path: path, prompts: prompts, name: name).of(selected)
             return (outputs, "outputs:\(outputs.sha256)")
         case .annotations, .replay:
             throw EvaluationError.configuration("\(text) gives verdicts, not outputs: name a model, or outputs:FILE.")
@@ -63,10 +89,12 @@ struct Pipeline {
         let model = OpenModel.recorded(opened, store: store, options: options.asking)
         let start = ContinuousClock.now
         let bar = ProgressBar("generate", total: selected.count, isEnabled: !options.asking.noProgress)
+        let label = try name ?? ownName(of: "\(source)")
         let (outputs, failures) = try await Stages.generateOutputs(
-            selected, model: model, decoding: options.decoding.decoding(benchmark),
-            maxTokens: options.decoding.maxTokens ?? benchmark.maxTokens, seed: options.decoding.seed,
-            repetitionPenalty: options.decoding.repetitionPenalty, stop: Interruption.shared.stop, progress: bar.update)
+            selected, model: model, name: label, maxTokens: options.decoding.maxTokens ?? benchmark.maxTokens,
+            seed: options.decoding.seed, repetitionPenalty: options.decoding.repetitionPenalty,
+            stop: Interruption.shared.stop, progress: bar.update
+        ) { [options, benchmark] prompt in options.decoding.decoding(benchmark, prompt) }
         if let local = opened as? LocalChatModel { report(local.engine.counts, since: start) }
         for (index, reason) in failures.sorted(by: { $0.key < $1.key }).prefix(3) {
             Console.note("Prompt \(index) has no output: \(reason.detail)")
@@ -77,36 +105,48 @@ struct Pipeline {
                 "\(model.name) answered none of the \(selected.count) prompts: "
                     + "\(failures.first?.value.detail ?? "no reason given")")
         }
-        let label = try name ?? self.name(of: "\(source)")
-        let named = outputs.map { ModelOutput(prompt: $0.prompt, output: $0.output, generator: label) }
-        let unhashed = ModelOutputs(name: label, outputs: named, sha256: "")
-        let sha256 = Digest.sha256(JSONValue.array(Array(unhashed.records)).serialized())
-        return (ModelOutputs(name: label, outputs: named, sha256: sha256), model.fingerprint)
+        var made = ModelOutputs(name: label, outputs: outputs, sha256: "")
+        made.sha256 = Digest.sha256(JSONValue.array(records(made)).serialized())
+        return (made, model.fingerprint)
     }
 
-    /// The baseline: the benchmark's own, that of the prompt file, or any model.
+    /// As the benchmark's files hold them.
+    func records(_ outputs: ModelOutputs, metadata: [String: OutputMetadata] = [:]) -> [JSONValue] {
+        form.map { outputs.records($0, metadata: metadata) } ?? Array(outputs.records)
+    }
+
+    /// What the outputs are compared with: the benchmark's own, that of the prompt file, or any model's.
     func baseline() async throws -> ModelOutputs {
         if let text = options.baseline {
             return try await outputs(of: text, name: nil, role: .baseline).0
         }
+        if case .arenaHard(_, let baselines) = benchmark.kind { return try ownBaseline(baselines) }
         guard promptsCarryOutputs else {
             throw EvaluationError.configuration(
                 "\(promptPath) carries no outputs to compare with. Name a baseline with --baseline (outputs:FILE, "
                     + "or a model).")
         }
-        return chosen(try ModelOutputs(bytes: promptBytes, path: promptPath, prompts: prompts, name: nil))
+        return try ModelOutputs(bytes: promptBytes, path: promptPath, prompts: prompts, name: nil).of(selected)
+    }
+
+    /// The benchmark's, or where each category has its own, all of those.
+    private func ownBaseline(_ baselines: [String: String]) throws -> ModelOutputs {
+        let categories = Set(selected.map { $0.category ?? "" })
+        let names = Set(categories.map { baselines[$0] ?? benchmark.baseline }).sorted()
+        let sets = try names.map { name in
+            let file = try cache.load(.baselineOutputs, set: baselines.isEmpty ? nil : name)
+            return try ModelOutputs(bytes: file.bytes, path: file.provenance.name, prompts: prompts, name: name)
+        }
+        let outputs = selected.compactMap { prompt in
+            sets.first { $0.name == baselines[prompt.category ?? ""] ?? benchmark.baseline }?[prompt]
+        }
+        let sha256 = sets.count == 1 ? sets[0].sha256 : Digest.sha256(sets.map(\.sha256).joined(separator: " "))
+        return ModelOutputs(name: names.joined(separator: " and "), outputs: outputs, sha256: sha256)
     }
 
     /// The records of a prompt file may be the baseline's outputs too, as upstream's are.
     private var promptsCarryOutputs: Bool {
         (try? JSONValue(parsing: promptBytes))?[0]?["output"]?.string != nil
-    }
-
-    /// The outputs for the prompts of this run.
-    private func chosen(_ all: ModelOutputs) -> ModelOutputs {
-        let indices = Set(selected.map(\.index))
-        return ModelOutputs(
-            name: all.name, outputs: all.outputs.filter { indices.contains($0.prompt.index) }, sha256: all.sha256)
     }
 
     /// Who judges: known before anything is asked, so that a run can be refused in time.
@@ -157,7 +197,9 @@ struct Pipeline {
 
     /// The board's judge is its definition, its template and its own model, not a name.
     private func isReference(_ judge: Judge) throws -> Bool {
-        guard judge.isOwnModel, judge.template.sha256 == benchmark.file(.template)?.sha256 else { return false }
+        guard judge.isOwnModel, judge.template.sha256 == benchmark.file(.template)?.checksum.digits else {
+            return false
+        }
         guard case .model(var official) = try Definitions.judge(benchmark.judge, home: home) else { return false }
         official.prices = judge.definition.prices
         official.limits = judge.definition.limits
@@ -220,14 +262,17 @@ struct Pipeline {
     /// How many requests generating takes at the most.
     func generationEstimate(model: String) throws -> JSONValue {
         if case .outputs = try ModelSource(model) { return ["generation_calls_at_most": 0] }
-        return ["generation_calls_at_most": .integer(selected.count)]
+        return ["generation_calls_at_most": .integer(selected.reduce(0) { $0 + $1.turns.count })]
     }
 
     /// What the run will be called, known before anything is asked.
-    func name(of model: String) throws -> String {
-        if let name = options.name { return name }
+    func name(of model: String) throws -> String { try options.name ?? ownName(of: model) }
+
+    /// What a model is called by itself.
+    func ownName(of model: String) throws -> String {
         switch try ModelSource(model) {
         case .outputs(let path):
+            if form != nil { return Files.stem(of: path) }
             let bytes = try Files.read(path, asked: "The model's outputs")
             return try ModelOutputs(bytes: bytes, path: path, prompts: prompts, name: nil).name
         case .openAI(let name), .anthropic(let name), .openAICompatible(let name, _): return name

@@ -48,7 +48,7 @@ struct RunRecord {
     var generation: JSONValue {
         if subject.modelFingerprint.hasPrefix("outputs:") { return .null }
         var generation: JSONObject = [
-            "decoding": options.decoding.decoding(benchmark).json,
+            "decoding": decoding,
             "max_tokens": .integer(options.decoding.maxTokens ?? benchmark.maxTokens),
             "seed": JSONValue(options.decoding.seed.map { "\($0)" }),
         ]
@@ -58,5 +58,15 @@ struct RunRecord {
             generation["chat_template_sha256"] = JSONValue(options.asking.engine.templateSHA256(folder))
         }
         return .object(generation)
+    }
+
+    /// MT-Bench's by category.
+    private var decoding: JSONValue {
+        guard case .mtBench = benchmark.kind else { return options.decoding.decoding(benchmark).json }
+        var decodings = JSONObject()
+        for prompt in prompts where decodings[prompt.category ?? ""] == nil {
+            decodings[prompt.category ?? ""] = options.decoding.decoding(benchmark, prompt).json
+        }
+        return .object(decodings)
     }
 }

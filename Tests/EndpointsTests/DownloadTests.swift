@@ -15,7 +15,8 @@ import Testing
 
     private func download(_ url: String, sha256: String? = hash) -> Download {
         var download = Download(
-            url: url, destination: folder.file("data.json"), sha256: sha256, token: Secret("hf_canary"))
+            url: url, destination: folder.file("data.json"), checksum: sha256.map(Checksum.sha256),
+            token: Secret("hf_canary"))
         download.time = time.source
         return download
     }

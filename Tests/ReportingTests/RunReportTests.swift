@@ -10,7 +10,7 @@ import Testing
     ]
 
     private func annotation(_ index: Int, _ kind: String, _ output: String, _ preference: Double?) -> Annotation {
-        let prompt = Prompt(index: index, instruction: "Say <\(index)> & \u{0}", dataset: kind)
+        let prompt = Prompt(index: index, instruction: "Say <\(index)> & \u{0}", category: kind)
         return Annotation(
             prompt: prompt, baseline: ModelOutput(prompt: prompt, output: "", generator: "theirs"),
             output: ModelOutput(prompt: prompt, output: output, generator: "mine"), judge: "checks",

@@ -73,7 +73,7 @@ import Testing
         let lines = Self.heldOut.benchmarkPrompts().prefix(200).map { $0.text() }.joined(separator: "\n")
         let set = try PromptSet(bytes: Array(lines.utf8), path: "prompts.jsonl", isOfficial: false)
         #expect(set.prompts.map(\.instruction) == Self.heldOut.tasks.prefix(200).map { $0.turns[0].prompt })
-        #expect(set.prompts.map(\.checks) == Self.heldOut.tasks.prefix(200).map { $0.turns[0].checks })
+        #expect(set.prompts.map(\.checks) == Self.heldOut.tasks.prefix(200).map { [$0.turns[0].checks] })
         for (question, task) in zip(Self.heldOut.benchmarkQuestions(), Self.heldOut.tasks) {
             let checks = try question["checks"]?.array?.map { try CheckList($0, place: "a turn") }
             #expect(checks == task.turns.map(\.checks))

@@ -23,7 +23,7 @@ package struct ArenaBattles: Hashable, Sendable {
     ///   - judgments: in the order of upstream: files by name, records as they stand.
     ///   - weight: of a strong verdict.
     ///   - firstGameOnly: leaves the second game of each record out.
-    package init(_ judgments: [ArenaJudgment], baseline: String, weight: Int, firstGameOnly: Bool = false) {
+    package init(_ judgments: [ArenaAnnotation], baseline: String, weight: Int, firstGameOnly: Bool = false) {
         var rows: [(id: String, model: String, outcome: Double, copies: Int)] = []
         for judgment in judgments {
             for game in 0..<(firstGameOnly ? 1 : 2) {

@@ -26,7 +26,7 @@ struct ArenaFit: Sendable {
 
     /// - Throws: `badData` where the style of an answer is unknown.
     init(
-        _ battles: ArenaBattles, baseline: Int, answers: [ArenaAnswers], features: StyleFeatures
+        _ battles: ArenaBattles, baseline: Int, answers: [ArenaOutputs], features: StyleFeatures
     ) throws(EvaluationError) {
         self.battles = battles
         self.baseline = baseline
@@ -162,9 +162,9 @@ struct ArenaFit: Sendable {
     /// (first − second) / (first + second + 1) of each feature, standardized over rows; 0 everywhere for those that are the
     /// same in every game.
     private static func styles(
-        _ battles: ArenaBattles, _ answers: [ArenaAnswers], _ features: StyleFeatures
+        _ battles: ArenaBattles, _ answers: [ArenaOutputs], _ features: StyleFeatures
     ) throws(EvaluationError) -> (rows: [[Double]], constant: [String]) {
-        var byModel: [String: [String: AnswerStyle]] = [:]
+        var byModel: [String: [String: OutputStyle]] = [:]
         for answer in answers { byModel[answer.model] = answer.styles }
         var rows: [[Double]] = []
         for battle in battles.battles {
@@ -185,7 +185,7 @@ struct ArenaFit: Sendable {
     }
 }
 
-extension AnswerStyle {
+extension OutputStyle {
     /// A number for each of the features.
     func values(_ features: StyleFeatures) -> [Double] {
         (features.contains(.length) ? [Double(tokens)] : []) + (features.contains(.markdown) ? markdown : [])

@@ -19,7 +19,7 @@ package struct ArenaPanel: Hashable, Sendable {
     /// Records that two judges or more have judged.
     package var sharedRecords: Int
 
-    package init(_ judgments: [ArenaJudgment], version: ArenaVersion) {
+    package init(_ judgments: [ArenaAnnotation], version: ArenaVersion) {
         var preferences: [String: [String: Double]] = [:]
         var games: [String: [(first: Double, second: Double)]] = [:]
         for judgment in judgments {

@@ -35,7 +35,7 @@ extension ArenaScore {
     ///   - answers: of the baseline and of the models, which style control needs.
     /// - Throws: `badData` where the category has no usable record, or an answer's style is unknown.
     package static func v2(
-        _ judgments: [ArenaJudgment], answers: [ArenaAnswers], rule: RuleV2
+        _ judgments: [ArenaAnnotation], answers: [ArenaOutputs], rule: RuleV2
     ) throws(EvaluationError) -> ArenaScore {
         let table = try ArenaTableV2(judgments, answers: answers, rule: rule)
         var generator = MersenneTwister(seed: rule.seed)
@@ -74,7 +74,10 @@ extension ArenaScore {
         }
         // Plain scores list the baseline by itself, also beside its own judgments.
         if rule.features.isEmpty {
-            score.entries.append(Entry(model: rule.baseline, score: 50, lower: 50, upper: 50, rows: 0))
+            score.entries.append(
+                Entry(
+                    model: rule.baseline, score: 50, lower: 50, upper: 50, rows: 0,
+                    averageTokens: answers.first { $0.name == rule.baseline }?.averageTokens))
         }
         score.entries = ordered(score.entries)
         return score
@@ -106,7 +109,7 @@ private struct ArenaTableV2: Sendable {
     }
 
     init(
-        _ judgments: [ArenaJudgment], answers: [ArenaAnswers], rule: ArenaScore.RuleV2
+        _ judgments: [ArenaAnnotation], answers: [ArenaOutputs], rule: ArenaScore.RuleV2
     ) throws(EvaluationError) {
         let category = judgments.filter { $0.category == rule.category }
         guard !category.isEmpty else {
@@ -153,7 +156,7 @@ private struct ArenaTableV2: Sendable {
     }
 
     /// The second game of each record, then the first; a record counts only with both.
-    private static func games(_ judgments: [ArenaJudgment], weight: Int) -> ([Game], [String: Int]) {
+    private static func games(_ judgments: [ArenaAnnotation], weight: Int) -> ([Game], [String: Int]) {
         var games: [Game] = []
         var missing: [String: Int] = [:]
         for judgment in judgments {
@@ -239,13 +242,13 @@ private struct ArenaTableV2: Sendable {
 
     /// Standardized over rows, with n − 1 in the deviation; 0 everywhere for a feature that is the same in every game.
     private static func styles(
-        _ games: [Game], _ answers: [ArenaAnswers], _ rule: ArenaScore.RuleV2
+        _ games: [Game], _ answers: [ArenaOutputs], _ rule: ArenaScore.RuleV2
     ) throws(EvaluationError) -> (rows: [[Double]], constant: [String]) {
-        var byModel: [String: [String: AnswerStyle]] = [:]
+        var byModel: [String: [String: OutputStyle]] = [:]
         for answer in answers { byModel[answer.model] = answer.styles }
         var rows: [[Double]] = []
         for game in games {
-            var pair: [AnswerStyle] = []
+            var pair: [OutputStyle] = []
             for model in [game.model, rule.baseline] {
                 guard let style = byModel[model]?[game.id] else {
                     throw .badData(
@@ -262,10 +265,10 @@ private struct ArenaTableV2: Sendable {
     }
 }
 
-extension AnswerStyle {
+extension OutputStyle {
     /// Of tokens (a − b) / (a + b), of markdown the same with one more below, in marks a token. Two empty answers differ in
     /// nothing, where upstream divides by zero.
-    fileprivate func difference(from other: AnswerStyle, _ features: StyleFeatures) -> [Double] {
+    fileprivate func difference(from other: OutputStyle, _ features: StyleFeatures) -> [Double] {
         var values: [Double] = []
         if features.contains(.length) {
             let sum = Double(tokens + other.tokens)

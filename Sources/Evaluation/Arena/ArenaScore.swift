@@ -77,7 +77,7 @@ extension ArenaScore {
     /// - Throws: `badData` where no battle is left, the baseline is in none, ratings have no finite solution (only where games
     ///   are not all against one model), or the style of an answer is unknown.
     package static func v01(
-        _ battles: ArenaBattles, answers: [ArenaAnswers], rule: Rule
+        _ battles: ArenaBattles, answers: [ArenaOutputs], rule: Rule
     ) throws(EvaluationError) -> ArenaScore {
         guard let baseline = battles.models.firstIndex(of: rule.baseline) else {
             throw .badData(

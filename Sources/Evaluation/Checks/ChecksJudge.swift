@@ -10,7 +10,9 @@ package struct ChecksJudge: Hashable, Sendable {
 
     /// The preference is 1, 0, or 0.5 where both are as good; the qualities stand where a reply would.
     package func annotate(_ pair: OutputPair) -> Annotation {
-        guard let checks = pair.prompt.checks else { preconditionFailure("prompt \(pair.prompt.index) has no checks") }
+        guard let checks = pair.prompt.checks.first else {
+            preconditionFailure("prompt \(pair.prompt.index) has no checks")
+        }
         let qualities = [pair.baseline, pair.output].map { checks.quality($0.output) }
         let preference = qualities[1] == qualities[0] ? 0.5 : qualities[1] > qualities[0] ? 1 : 0
         var annotation = Annotation(
@@ -23,7 +25,7 @@ package struct ChecksJudge: Hashable, Sendable {
 
     /// - Throws: `configuration` where a prompt has no checks.
     package func checked(_ prompts: [Prompt], path: String) throws(EvaluationError) {
-        let bare = prompts.filter { $0.checks == nil }
+        let bare = prompts.filter(\.checks.isEmpty)
         guard let first = bare.first else { return }
         throw .configuration(
             "The judge \(id) needs prompts with checks, and \(bare.count) of the \(prompts.count) in \(path) have none, "
@@ -35,24 +37,33 @@ extension ChecksJudge {
     /// MT-Bench's scale: 1 where nothing is met, 10 where everything is.
     ///
     /// - Parameter turn: from 0.
-    package func grade(_ answer: Answer, of name: String, turn: Int) -> MTBenchJudge.Row {
-        let quality = answer.question.checks[turn].quality(answer.turns[turn])
-        return MTBenchJudge.Row(
-            question: answer.question, model: name, turn: turn, promptName: id, userPrompt: "",
+    package func rate(_ output: ModelOutput, turn: Int) -> MTBenchJudge.Rating {
+        let quality = quality(output, turn)
+        return MTBenchJudge.Rating(
+            prompt: output.prompt, model: output.generator, turn: turn, promptName: id, userPrompt: "",
             judgment: "quality \(quality)", verdict: .rating(1 + 9 * quality))
     }
 
-    /// Arena-Hard's labels of both games; the order of the answers changes nothing.
-    package func judge(
-        _ answer: Answer, of name: String, baseline: Answer, of baselineName: String
-    ) -> ArenaJudge.Row {
-        let checks = answer.question.checks[0]
-        let (own, other) = (checks.quality(answer.turns[0]), checks.quality(baseline.turns[0]))
+    /// MT-Bench's two games; the order of the outputs changes nothing.
+    package func compare(_ first: ModelOutput, _ second: ModelOutput, turn: Int) -> MTBenchJudge.Comparison {
+        let (one, other) = (quality(first, turn), quality(second, turn))
+        let winner: MTBenchPair.Winner = one == other ? .tie : one > other ? .first : .second
+        let game = MTBenchJudge.Game(userPrompt: "", judgment: "quality \(one) and \(other)", winner: winner)
+        return MTBenchJudge.Comparison(
+            prompt: first.prompt, first: first.generator, second: second.generator, turn: turn, promptName: id,
+            games: [game, game])
+    }
+
+    /// Arena-Hard's labels of both games; the order of the outputs changes nothing.
+    package func judge(_ pair: OutputPair) -> ArenaJudge.Record {
+        let (own, other) = (quality(pair.output, 0), quality(pair.baseline, 0))
         let labels = own == other ? ["A=B", "A=B"] : own > other ? ["B>A", "A>B"] : ["A>B", "B>A"]
-        return ArenaJudge.Row(
-            question: answer.question, model: name, baseline: baselineName,
-            games: labels.map { label in
-                ArenaJudge.Game(userPrompt: "", judgment: "quality \(own) and \(other)", label: label)
-            })
+        return ArenaJudge.Record(
+            pair: pair,
+            games: labels.map { ArenaJudge.Game(messages: [], judgment: "quality \(own) and \(other)", label: $0) })
+    }
+
+    private func quality(_ output: ModelOutput, _ turn: Int) -> Double {
+        output.prompt.checks[turn].quality(output.turns[turn])
     }
 }

@@ -10,10 +10,19 @@ package struct MTBenchPair: Hashable, Sendable {
         case error
     }
 
-    package var question: Int
+    /// Its number or name.
+    package var prompt: String
     package var turn: Int
     package var first, second: String
     package var games: [Winner]
+
+    package init(prompt: String, turn: Int, first: String, second: String, games: [Winner]) {
+        self.prompt = prompt
+        self.turn = turn
+        self.first = first
+        self.second = second
+        self.games = games
+    }
 
     /// Reads FastChat's `<judge>_pair.jsonl`.
     ///
@@ -22,7 +31,7 @@ package struct MTBenchPair: Hashable, Sendable {
         var pairs: [MTBenchPair] = []
         for (index, record) in try Records.lines(bytes, path: path).enumerated() {
             let games = ["g1_winner", "g2_winner"].compactMap { record[$0]?.string.flatMap(Winner.init) }
-            guard let question = record["question_id"]?.integer, let first = record["model_1"]?.string,
+            guard let prompt = record["question_id"]?.identifier, let first = record["model_1"]?.string,
                 let second = record["model_2"]?.string, games.count == 2
             else {
                 throw .badData(
@@ -31,7 +40,7 @@ package struct MTBenchPair: Hashable, Sendable {
             }
             pairs.append(
                 MTBenchPair(
-                    question: question, turn: record["turn"]?.integer ?? 1, first: first, second: second, games: games))
+                    prompt: prompt, turn: record["turn"]?.integer ?? 1, first: first, second: second, games: games))
         }
         return pairs
     }
@@ -57,7 +66,7 @@ package struct MTBenchPairScore: Hashable, Sendable {
         /// Ties whose games named different winners.
         package var inconsistent = 0
         package var missing = 0
-        /// Of the adjusted win rate, by resampled questions with all their games.
+        /// Of the adjusted win rate, by resampled prompts with all their games.
         package var interval: Interval?
 
         package var count: Int { wins + losses + ties }
@@ -78,8 +87,8 @@ package struct MTBenchPairScore: Hashable, Sendable {
     package init(_ pairs: [MTBenchPair], baseline: String?, resamples: Int = 1_000, seed: UInt64 = 0) {
         let pairs = pairs.filter { baseline == nil || $0.first == baseline || $0.second == baseline }
         var byModel: [String: Entry] = [:]
-        // By model and question.
-        var preferences: [String: [Int: [Double]]] = [:]
+        // By model and prompt.
+        var preferences: [String: [String: [Double]]] = [:]
         for pair in pairs {
             for (model, isFirst) in [(pair.first, true), (pair.second, false)] {
                 var entry = byModel[model] ?? Entry(model: model)
@@ -91,7 +100,7 @@ package struct MTBenchPairScore: Hashable, Sendable {
                     default: entry.ties += 1
                     }
                     if pair.isInconsistent { entry.inconsistent += 1 }
-                    preferences[model, default: [:]][pair.question, default: []].append(own)
+                    preferences[model, default: [:]][pair.prompt, default: []].append(own)
                 } else {
                     entry.missing += 1
                 }
@@ -105,10 +114,10 @@ package struct MTBenchPairScore: Hashable, Sendable {
                 continue
             }
             if resamples > 1 {
-                let questions = (preferences[model] ?? [:]).sorted { $0.key < $1.key }
+                let prompts = (preferences[model] ?? [:]).sorted { $0.key < $1.key }
                 entry.interval = bootstrapMean(
-                    questions.map { Cluster($0.value) }, of: "questions", resamples: resamples, seed: seed
-                ).orWilson(whole: 1, count: questions.count)
+                    prompts.map { Cluster($0.value) }, of: "prompts", resamples: resamples, seed: seed
+                ).orWilson(whole: 1, count: prompts.count)
             }
             entries.append(entry)
         }

@@ -2,52 +2,52 @@ internal import Chat
 package import Statistics
 
 /// A row of MT-Bench's single grading.
-package struct MTBenchGrade: Hashable, Sendable {
+package struct MTBenchAnnotation: Hashable, Sendable {
     /// Its number or name.
-    package var question: String
+    package var prompt: String
     package var model: String
     package var turn: Int
     /// Nil where upstream writes −1: there is no rating.
     package var rating: Double?
     package var category: String?
 
-    /// - Parameter category: nil takes upstream's of the question's number.
-    package init(question: String, model: String, turn: Int, rating: Double?, category: String? = nil) {
-        self.question = question
+    /// - Parameter category: nil takes upstream's of the prompt's number.
+    package init(prompt: String, model: String, turn: Int, rating: Double?, category: String? = nil) {
+        self.prompt = prompt
         self.model = model
         self.turn = turn
         self.rating = rating
-        self.category = category ?? MTBenchGrade.category(question)
+        self.category = category ?? MTBenchAnnotation.category(prompt)
     }
 
     /// Reads FastChat's `<judge>_single.jsonl`.
     ///
     /// - Throws: `badData` naming the record that is not one of upstream's.
-    package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [MTBenchGrade] {
-        var grades: [MTBenchGrade] = []
+    package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [MTBenchAnnotation] {
+        var annotations: [MTBenchAnnotation] = []
         for (index, record) in try Records.lines(bytes, path: path).enumerated() {
-            guard let question = record["question_id"]?.identifier, let model = record["model"]?.string,
+            guard let prompt = record["question_id"]?.identifier, let model = record["model"]?.string,
                 let turn = record["turn"]?.integer, let score = record["score"]?.number
             else {
                 throw .badData(
                     "\(path), record \(index + 1) should have question_id, model, turn and score. Is it a single grading of "
                         + "MT-Bench?")
             }
-            grades.append(
-                MTBenchGrade(
-                    question: question, model: model, turn: turn, rating: score == -1 ? nil : score,
+            annotations.append(
+                MTBenchAnnotation(
+                    prompt: prompt, model: model, turn: turn, rating: score == -1 ? nil : score,
                     category: record["category"]?.string))
         }
-        return grades
+        return annotations
     }
 
-    /// Ten questions each, from 81 on.
+    /// Ten prompts each, from 81 on.
     package static let categories = [
         "writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities",
     ]
 
-    private static func category(_ question: String) -> String? {
-        guard let number = Int(question), number >= 81, (number - 81) / 10 < categories.count else { return nil }
+    private static func category(_ prompt: String) -> String? {
+        guard let number = Int(prompt), number >= 81, (number - 81) / 10 < categories.count else { return nil }
         return categories[(number - 81) / 10]
     }
 }
@@ -62,7 +62,7 @@ package struct MTBenchScore: Hashable, Sendable {
         package var turns: [Double?]
         /// Means of both turns by category, without ratings below 0.
         package var categories: [String: Double]
-        /// By resampled questions, with both their turns.
+        /// By resampled prompts, with both their turns.
         package var interval: Interval?
         package var ratings: Int
         package var missing: Int
@@ -74,12 +74,12 @@ package struct MTBenchScore: Hashable, Sendable {
     package var unratedRows = 0
 
     /// - Parameter resamples: of the interval; 0 for none.
-    package init(_ grades: [MTBenchGrade], resamples: Int = 1_000, seed: UInt64 = 0) {
+    package init(_ annotations: [MTBenchAnnotation], resamples: Int = 1_000, seed: UInt64 = 0) {
         var models: [String] = []
-        var byModel: [String: [MTBenchGrade]] = [:]
-        for grade in grades {
-            if byModel[grade.model] == nil { models.append(grade.model) }
-            byModel[grade.model, default: []].append(grade)
+        var byModel: [String: [MTBenchAnnotation]] = [:]
+        for annotation in annotations {
+            if byModel[annotation.model] == nil { models.append(annotation.model) }
+            byModel[annotation.model, default: []].append(annotation)
         }
         for model in models {
             let rows = byModel[model] ?? []
@@ -98,9 +98,9 @@ package struct MTBenchScore: Hashable, Sendable {
                 entry.categories[category] = mean
             }
             if resamples > 1 {
-                let questions = Dictionary(grouping: rows, by: \.question).sorted { $0.key < $1.key }
+                let prompts = Dictionary(grouping: rows, by: \.prompt).sorted { $0.key < $1.key }
                 entry.interval = bootstrapMean(
-                    questions.map { Cluster($0.value.compactMap(\.rating)) }, of: "questions", resamples: resamples,
+                    prompts.map { Cluster($0.value.compactMap(\.rating)) }, of: "prompts", resamples: resamples,
                     seed: seed)
             }
             entries.append(entry)

@@ -62,7 +62,7 @@ struct DatasetCommand: AsyncParsableCommand {
             let bar = Mutex<ProgressBar?>(nil)
             let url = Download.mirrored(url: file.url, endpoint: Environment.value("HF_ENDPOINT"))
             let download = Download(
-                url: url, destination: cache.path(file), sha256: file.sha256, token: Environment.secret("HF_TOKEN"))
+                url: url, destination: cache.path(file), checksum: file.checksum, token: Environment.secret("HF_TOKEN"))
             try await download.run { received, total in
                 guard let total else { return }
                 let bar = bar.withLock { bar in

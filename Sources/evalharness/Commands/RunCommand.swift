@@ -10,12 +10,12 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup var options: RunOptions
 
     func run() async throws {
-        if let model = options.model { return try await perform(options, model) }
-        guard let (starter, model) = try options.starter() else { throw RunCommand.nothingToRun(options.benchmark) }
+        if !options.models.isEmpty { return try await perform(options) }
+        guard let starter = try options.starter() else { throw RunCommand.nothingToRun(options.benchmark) }
         Console.note(
             "No model is named: this compares two small models that come with evalharness, on its own prompts, offline."
         )
-        try await perform(starter, model)
+        try await perform(starter)
         Console.note(
             """
             next: evalharness run \(options.benchmark) --prompts \(here(starter.prompts)) --judge checks \\
@@ -30,9 +30,10 @@ struct RunCommand: AsyncParsableCommand {
         return String(path.dropFirst(folder.count + 1))
     }
 
-    private func perform(_ options: RunOptions, _ model: String) async throws {
-        if let run = try options.questionRun() { return try await run.perform(model) }
-        try await BenchmarkRun(Pipeline(options), model: model).perform()
+    private func perform(_ options: RunOptions) async throws {
+        let pipeline = try Pipeline(options)
+        if pipeline.form != nil { return try await ConversationRun(pipeline, models: options.models).perform() }
+        try await BenchmarkRun(pipeline, model: options.models[0]).perform()
     }
 
     static func nothingToRun(_ benchmark: String) -> ValidationError {
@@ -50,7 +51,6 @@ struct GenerateCommand: AsyncParsableCommand {
 
     func run() async throws {
         guard let model = options.model else { throw RunCommand.nothingToRun(options.benchmark) }
-        if let run = try options.questionRun() { return try await run.generate(model) }
         Interruption.shared.arm()
         let pipeline = try Pipeline(options)
         if options.asking.dryRun {
@@ -66,8 +66,12 @@ struct GenerateCommand: AsyncParsableCommand {
         }
         let lock = try RunLock(directory, stateHome: Environment.stateHome)
         let (outputs, _) = try await pipeline.outputs(of: model, name: options.name, role: .candidate)
-        try Files.write(records: outputs.records, to: directory.modelOutputs)
-        Console.data("\(directory.modelOutputs)\n")
+        if pipeline.form == nil {
+            try Files.write(records: outputs.records, to: directory.modelOutputs)
+        } else {
+            try Files.write(lines: pipeline.records(outputs), to: directory.modelAnswer)
+        }
+        Console.data("\(pipeline.form == nil ? directory.modelOutputs : directory.modelAnswer)\n")
         _ = consume lock
     }
 }
@@ -79,25 +83,22 @@ struct JudgeCommand: AsyncParsableCommand {
     @OptionGroup var options: RunOptions
 
     func run() async throws {
-        if let run = try options.questionRun() {
-            guard let model = options.model else { throw RunCommand.nothingToRun(options.benchmark) }
-            return try await run.perform(model)
-        }
         let pipeline = try Pipeline(options)
-        let model = try options.model ?? storedOutputs(pipeline)
-        try await BenchmarkRun(pipeline, model: model).perform()
+        let models = options.models.isEmpty ? [try storedOutputs(pipeline)] : options.models
+        if pipeline.form != nil { return try await ConversationRun(pipeline, models: models).perform() }
+        try await BenchmarkRun(pipeline, model: models[0]).perform()
     }
 
     private func storedOutputs(_ pipeline: Pipeline) throws -> String {
         guard let name = options.name else { throw RunCommand.nothingToRun(options.benchmark) }
         let directory = try RunDirectory(
             resultsFolder: options.resultsDir, benchmark: pipeline.benchmark.id, model: name)
-        guard Files.exists(directory.modelOutputs) else {
+        let path = pipeline.form == nil ? directory.modelOutputs : directory.modelAnswer
+        guard Files.exists(path) else {
             throw EvaluationError.missingInput(
-                "There are no outputs at \(directory.modelOutputs). Make them with: evalharness generate "
-                    + "\(options.benchmark).")
+                "There are no outputs at \(path). Make them with: evalharness generate \(options.benchmark).")
         }
-        return "outputs:\(directory.modelOutputs)"
+        return "outputs:\(path)"
     }
 }
 

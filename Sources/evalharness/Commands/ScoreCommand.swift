@@ -148,7 +148,7 @@ struct Scorer: Sendable {
             } else {
                 (try cache.load(.prompts).bytes, benchmark.file(.prompts)?.name ?? "")
             }
-        isOfficial = Digest.sha256(file.bytes) == benchmark.file(.prompts)?.sha256
+        isOfficial = benchmark.file(.prompts)?.checksum.matches(file.bytes) == true
         prompts = try PromptSet(bytes: file.bytes, path: file.path, isOfficial: isOfficial)
         calibrations = Calibrations(cache)
         runs = try Scorer.runs(command)

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Evaluation
 
 /// Judgments of MT-Bench and Arena-Hard made elsewhere, and how their own scripts would score them.
 struct JudgmentOptions: ParsableArguments {
@@ -38,16 +39,10 @@ struct JudgmentOptions: ParsableArguments {
     var category = "hard_prompt"
 
     @Option(help: "MT-Bench: single, pairwise-baseline or pairwise-all.")
-    var mode: Mode = .single
+    var mode: MTBenchJudge.Mode = .single
 
     @Option(parsing: .upToNextOption, help: "MT-Bench: only these models.")
     var modelList: [String] = []
-
-    enum Mode: String, ExpressibleByArgument, CaseIterable {
-        case single
-        case pairwiseBaseline = "pairwise-baseline"
-        case pairwiseAll = "pairwise-all"
-    }
 
     mutating func validate() throws {
         if [styleControl, lengthControlOnly, markdownControlOnly].count(where: { $0 }) > 1 {

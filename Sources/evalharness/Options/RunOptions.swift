@@ -8,8 +8,10 @@ struct RunOptions: ParsableArguments {
     @Argument(help: "The benchmark: a folder under benchmarks/ (alpacaeval, mt-bench, arena-hard).")
     var benchmark: String
 
-    @Option(help: "The model under test: PATH, openai:NAME, openai-compatible:NAME@URL, outputs:FILE …")
-    var model: String?
+    @Option(
+        name: .customLong("model"),
+        help: "The model under test: PATH, openai:NAME, openai-compatible:NAME@URL, outputs:FILE …")
+    var models: [String] = []
 
     @Option(help: "What it is compared to; the benchmark's own baseline when left out.")
     var baseline: String?
@@ -25,6 +27,9 @@ struct RunOptions: ParsableArguments {
 
     @Option(help: "MT-Bench: the set of reference answers that the judge is shown.")
     var references: String?
+
+    @Option(help: "MT-Bench: single, pairwise-baseline, or pairwise-all of several --model.")
+    var mode: MTBenchJudge.Mode?
 
     @Option(help: "Only the first N prompts, or those from A to B (A-B, counted from 0).")
     var limit: String?
@@ -57,35 +62,47 @@ struct RunOptions: ParsableArguments {
     /// The run of a newcomer, who named nothing: the benchmark's starter, with what flags say of it.
     ///
     /// - Returns: nil where the benchmark has none, or a flag names other prompts or another baseline.
-    func starter() throws -> (options: RunOptions, model: String)? {
+    func starter() throws -> RunOptions? {
         let home = try Environment.definitionsHome()
         guard prompts == nil, baseline == nil, judge == nil,
             let starter = try Definitions.benchmark(benchmark, home: home).starter
         else { return nil }
         var options = self
-        let model = "\(home)/\(starter.model)"
-        options.model = model
+        options.models = ["\(home)/\(starter.model)"]
         options.prompts = "\(home)/\(starter.prompts)"
         options.baseline = starter.baseline.map { "\(home)/\($0)" }
         options.judge = starter.judge
         options.decoding.maxTokens = decoding.maxTokens ?? starter.maxTokens
         options.decoding.seed = decoding.seed ?? UInt64(starter.seed)
         options.asking.engine.dtype = starter.precision
-        return (options, model)
+        return options
     }
 
-    /// The run of a benchmark of questions; nil for one of instructions.
-    func questionRun() throws -> QuestionRun? {
-        let definition = try Definitions.benchmark(benchmark, home: try Environment.definitionsHome())
-        if definition.kind == .instructions {
+    /// The model under test.
+    var model: String? { models.first }
+
+    /// Flags that the benchmark has no use for.
+    func check(_ benchmark: Benchmark) throws {
+        if case .mtBench = benchmark.kind {
+            switch mode ?? .single {
+            case .single where baseline != nil:
+                throw ValidationError(
+                    "\(benchmark.id) rates each model by itself: leave out --baseline, or take --mode pairwise-baseline."
+                )
+            case .pairwiseBaseline where baseline == nil:
+                throw ValidationError("--mode pairwise-baseline needs a --baseline: a model, or outputs:FILE.")
+            case .pairwiseAll where models.count < 2 || baseline != nil:
+                throw ValidationError("--mode pairwise-all needs --model twice or more, and no --baseline.")
+            case .single, .pairwiseBaseline, .pairwiseAll: break
+            }
+        } else {
             if references != nil { throw ValidationError("--references is for mt-bench.") }
-            return nil
+            if mode != nil { throw ValidationError("--mode is for mt-bench.") }
         }
-        if definition.kind == .arenaHard, references != nil { throw ValidationError("--references is for mt-bench.") }
-        if definition.kind != .arenaHard, baseline != nil {
-            throw ValidationError("\(benchmark) rates each model by itself: leave out --baseline.")
+        if models.count > 1, mode != .pairwiseAll {
+            throw ValidationError(
+                "Several --model are compared by mt-bench with --mode pairwise-all; run the others one by one.")
         }
-        return try QuestionRun(self, definition)
     }
 
     /// The prompts that this run is about, in their order.
@@ -170,11 +187,14 @@ struct DecodingOptions: ParsableArguments {
         }
     }
 
-    /// The benchmark's decoding with what the command line changes of it.
-    func decoding(_ benchmark: Benchmark) -> Decoding {
+    /// What the command line says, or the prompt, or its category, or the benchmark.
+    func decoding(_ benchmark: Benchmark, _ prompt: Prompt? = nil) -> Decoding {
         var own: (temperature: Double, topK: Int?, topP: Double?, minP: Double?) = (0, nil, nil, nil)
         if case .sampling(let temperature, let topK, let topP, let minP) = benchmark.decoding {
             own = (temperature, topK, topP, minP)
+        }
+        if case .mtBench(let temperatures, _) = benchmark.kind, let prompt {
+            own.temperature = prompt.temperature ?? temperatures[prompt.category ?? ""] ?? own.temperature
         }
         if let numBeams, numBeams > 1, let early = Decoding.EarlyStopping(rawValue: earlyStopping) {
             return .beam(width: numBeams, lengthPenalty: lengthPenalty, earlyStopping: early)
@@ -226,3 +246,5 @@ struct ScoringOptions: ParsableArguments {
         return ScoringRule(design: design, difficulty: difficulty, resamples: resamples ?? 1000, seed: seed)
     }
 }
+
+extension MTBenchJudge.Mode: ExpressibleByArgument {}

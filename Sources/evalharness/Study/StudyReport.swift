@@ -98,7 +98,7 @@ struct StudyReport {
     }
 
     private static func quality(_ outputs: [ModelOutput]) -> Double {
-        mean(outputs.map { $0.prompt.checks?.quality($0.output) ?? 0 })
+        mean(outputs.map { $0.prompt.checks.first?.quality($0.output) ?? 0 })
     }
 
     /// In the order of the prompts.

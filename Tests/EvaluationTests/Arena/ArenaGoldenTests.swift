@@ -46,8 +46,8 @@ private struct ArenaCase: CustomTestStringConvertible, Sendable {
         }
     }
 
-    func answers(_ benchmark: String) throws -> [ArenaAnswers] {
-        try files("\(benchmark)/model_answer").map { try ArenaAnswers.read($0.bytes, path: $0.path) }
+    func answers(_ benchmark: String) throws -> [ArenaOutputs] {
+        try files("\(benchmark)/model_answer").map { try ArenaOutputs.read($0.bytes, path: $0.path) }
     }
 }
 
@@ -65,7 +65,7 @@ private struct ArenaCase: CustomTestStringConvertible, Sendable {
         } else {
             let judge = golden.value("--judge-name") ?? "gpt-4-1106-preview"
             let judgments = try golden.files("\(benchmark)/model_judgment/\(judge)").flatMap {
-                try ArenaJudgment.read($0.bytes, path: $0.path)
+                try ArenaAnnotation.read($0.bytes, path: $0.path)
             }
             battles = ArenaBattles(
                 judgments, baseline: isEarly ? "gpt-4-0314" : baseline,
@@ -152,7 +152,7 @@ private struct ArenaCase: CustomTestStringConvertible, Sendable {
         let named = golden.values(["-j", "--judge-names"])
         let judgments = try (named.isEmpty ? ["gpt-4.1"] : named).flatMap { judge in
             try golden.files("\(benchmark)/model_judgment/\(judge)").flatMap {
-                try ArenaJudgment.read($0.bytes, path: $0.path)
+                try ArenaAnnotation.read($0.bytes, path: $0.path)
             }
         }
         var rule = ArenaScore.RuleV2(category: category)

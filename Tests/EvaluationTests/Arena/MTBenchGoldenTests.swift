@@ -32,7 +32,7 @@ import Testing
 
     @Test(.enabled(if: !SharedData.fixtures("arena").isEmpty), arguments: Golden.all("mtbench_single"))
     private func `Single grading gives upstream's tables`(_ golden: Golden) throws {
-        let grades = try MTBenchGrade.read(golden.input, path: golden.path)
+        let grades = try MTBenchAnnotation.read(golden.input, path: golden.path)
         let score = MTBenchScore(grades, resamples: 50)
         try compare(score, golden.expected)
         for (model, categories) in golden.expected["per_category_radar"]?.object?.members.map({ ($0.key, $0.value) })

@@ -1,8 +1,8 @@
 package import Chat
 
-/// What a judge said of one model's answer to one prompt, with the baseline's as A in the first game and as B in the
+/// What a judge said of one model's output for one prompt, with the baseline's as A in the first game and as B in the
 /// second.
-package struct ArenaJudgment: Hashable, Sendable {
+package struct ArenaAnnotation: Hashable, Sendable {
     /// Upstream's `question_id` (v0.1) or `uid` (v2.0).
     package var id: String
     package var model: String
@@ -39,28 +39,41 @@ package struct ArenaJudgment: Hashable, Sendable {
             baseline: record["baseline"]?.string, labels: games.map { $0["score"]?.string })
     }
 
-    package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [ArenaJudgment] {
-        var judgments: [ArenaJudgment] = []
+    package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [ArenaAnnotation] {
+        var judgments: [ArenaAnnotation] = []
         for (index, record) in try Records.lines(bytes, path: path).enumerated() {
-            judgments.append(try ArenaJudgment(record, place: "\(path), record \(index + 1)"))
+            judgments.append(try ArenaAnnotation(record, place: "\(path), record \(index + 1)"))
         }
         return judgments
     }
 }
 
-/// A model's answers, as far as scores need them.
-package struct ArenaAnswers: Hashable, Sendable {
+/// A model's outputs, as far as scores need them.
+package struct ArenaOutputs: Hashable, Sendable {
     /// The file's stem.
     package var name: String
     /// What the first record calls the model.
     package var model: String
     /// By prompt.
-    package var styles: [String: AnswerStyle]
+    package var styles: [String: OutputStyle]
     /// Mean over the answers, cut to an integer as upstream prints it; nil where an answer has no count.
     package var averageTokens: Int?
 
-    package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> ArenaAnswers {
-        var answers = ArenaAnswers(name: Files.stem(of: path), model: Files.stem(of: path), styles: [:])
+    /// Those of `outputs` by who wrote them, since baselines may differ by category; none without metadata.
+    ///
+    /// - Parameter metadata: by prompt.
+    package static func byGenerator(_ outputs: ModelOutputs, _ metadata: [String: OutputMetadata]) -> [ArenaOutputs] {
+        if metadata.isEmpty { return [] }
+        return Dictionary(grouping: outputs.outputs, by: \.generator).sorted { $0.key < $1.key }.map { name, outputs in
+            var own = ArenaOutputs(name: name, model: name, styles: [:])
+            for output in outputs { own.styles[output.prompt.key] = metadata[output.prompt.key]?.style }
+            own.averageTokens = own.styles.values.reduce(0) { $0 + $1.tokens } / max(1, own.styles.count)
+            return own
+        }
+    }
+
+    package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> ArenaOutputs {
+        var answers = ArenaOutputs(name: Files.stem(of: path), model: Files.stem(of: path), styles: [:])
         // The last of several records for a prompt counts.
         var tokens: [String: Int?] = [:]
         for (index, record) in try Records.lines(bytes, path: path).enumerated() {
@@ -69,7 +82,7 @@ package struct ArenaAnswers: Hashable, Sendable {
                     "\(path), record \(index + 1) should have a question_id or uid. Is it an answer of Arena-Hard?")
             }
             if tokens.isEmpty { answers.model = record["model_id"]?.string ?? record["model"]?.string ?? answers.name }
-            let style = (record["conv_metadata"] ?? record["metadata"]).flatMap(AnswerStyle.init)
+            let style = (record["conv_metadata"] ?? record["metadata"]).flatMap(OutputStyle.init)
             answers.styles[id] = style
             let count = record["choices"]?[0]?["turns"]?[0]?["token_len"]?.integer ?? style?.tokens
             tokens[id] = count.flatMap { (0...1_000_000_000).contains($0) ? $0 : nil }

@@ -26,18 +26,7 @@ package struct JudgePrompt: Hashable, Sendable {
         return prompts
     }
 
-    /// Reads arena-hard-auto v0.1's `judge_config.yaml`.
-    package static func arenaHard(yamlFile path: String) throws(EvaluationError) -> JudgePrompt {
-        var fields = try Fields(yamlFile: path)
-        let templates = try fields.strings("prompt_template")
-        guard templates.count == 1 else {
-            throw fields.unusable("prompt_template", "should be one template, but there are \(templates.count)")
-        }
-        return JudgePrompt(
-            name: "pair", system: try fields.requiredString("system_prompt"), template: templates[0])
-    }
-
-    /// The system's and the user's message. Fields are filled in one pass: what a question or an answer holds is never taken
+    /// The system's and the user's message. Fields are filled in one pass: what a prompt or an output holds is never taken
     /// for a field.
     package func messages(_ fields: [String: String]) -> [Message] {
         [Message(role: .system, content: system), .user(filled(fields))]

@@ -1,0 +1,353 @@
+import Chat
+import Evaluation
+import Reporting
+
+/// A run of MT-Bench or Arena-Hard: outputs as of any benchmark, judged and scored as upstream does.
+struct ConversationRun {
+    private let pipeline: Pipeline
+    private let models: [String]
+    private let mode: MTBenchJudge.Mode
+    private var options: RunOptions { pipeline.options }
+    private var benchmark: Benchmark { pipeline.benchmark }
+
+    init(_ pipeline: Pipeline, models: [String]) {
+        self.pipeline = pipeline
+        self.models = models
+        mode = pipeline.options.mode ?? .single
+    }
+
+    func perform() async throws {
+        Interruption.shared.arm()
+        if options.asking.dryRun {
+            Console.data(try estimate().text(.indented(2)) + "\n")
+            return
+        }
+        let directory = try RunDirectory(
+            resultsFolder: options.resultsDir, benchmark: benchmark.id, model: try folderName())
+        let lock = try RunLock(directory, stateHome: Environment.stateHome)
+        let judge = try await OpenConversationJudge(pipeline, mode: mode)
+        let players = try await players()
+        let baseline = try await baseline()
+        let names = (players.map(\.outputs) + [baseline].compactMap(\.self)).map(\.name)
+        if let twice = names.first(where: { name in names.count { $0 == name } > 1 }) {
+            throw EvaluationError.configuration(
+                "Two of the models are both called \(twice): give one another name with --name, or its file or folder.")
+        }
+        let record = record(players, baseline, judge)
+        if !options.overwrite { try directory.refuseOtherRun(record.identity) }
+
+        let metadata = try metadata(players.map(\.outputs) + [baseline].compactMap(\.self))
+        let found = try await judged(players.map(\.outputs), baseline, judge, metadata)
+        var hashes = JSONObject()
+        for (file, outputs) in files(players.map(\.outputs), baseline) {
+            hashes[file] = .string(
+                try Files.write(
+                    lines: pipeline.records(outputs, metadata: metadata[outputs.name] ?? [:]),
+                    to: "\(directory.path)/\(file)"))
+        }
+        let scores = scores(found.boards, record.subject, judge)
+        hashes["model_judgment.jsonl"] = .string(try Files.write(lines: found.records, to: directory.modelJudgment))
+        hashes["scores.json"] = .string(try Files.write(scores, to: directory.scores))
+        try Files.write(record.json(files: hashes), to: directory.run)
+        show(found.boards, scores, judge, directory)
+        for board in found.boards where !board.isStyled { try MissingLimit(options.missingLimit).check(board) }
+        _ = consume lock
+    }
+
+    // MARK: Outputs
+
+    private struct Player {
+        var outputs: ModelOutputs
+        var fingerprint: String
+    }
+
+    private func players() async throws -> [Player] {
+        var players: [Player] = []
+        for model in models {
+            let name = models.count == 1 ? options.name : nil
+            let (outputs, fingerprint) = try await pipeline.outputs(of: model, name: name, role: .candidate)
+            players.append(Player(outputs: outputs, fingerprint: fingerprint))
+        }
+        return players
+    }
+
+    /// Nil where models are rated by themselves, or all against all.
+    private func baseline() async throws -> ModelOutputs? {
+        if case .mtBench = benchmark.kind, mode != .pairwiseBaseline { return nil }
+        return try await pipeline.baseline()
+    }
+
+    private func folderName() throws -> String {
+        if let name = options.name { return name }
+        switch (benchmark.kind, mode) {
+        case (.mtBench, .pairwiseAll): return "pairwise-all"
+        case (.mtBench, .pairwiseBaseline):
+            return try (models + [options.baseline].compactMap(\.self)).map(pipeline.ownName).joined(separator: ".vs.")
+        default: return try pipeline.ownName(of: models[0])
+        }
+    }
+
+    /// Upstream's metadata of all outputs, by model and prompt; empty where its tokenizer's ranks are not here.
+    private func metadata(_ outputs: [ModelOutputs]) throws -> [String: [String: OutputMetadata]] {
+        guard let counter = try TokenCounter(pipeline.cache) else { return [:] }
+        var metadata: [String: [String: OutputMetadata]] = [:]
+        for set in outputs {
+            let texts = set.outputs.map(\.output)
+            let counts = counter.counts(texts)
+            metadata[set.name] = Dictionary(
+                uniqueKeysWithValues: zip(set.outputs, counts).map {
+                    ($0.prompt.key, OutputMetadata($0.output, tokens: $1))
+                })
+        }
+        return metadata
+    }
+
+    /// The files of outputs that the run leaves: of one model by upstream's name for all, of several by theirs.
+    private func files(_ players: [ModelOutputs], _ baseline: ModelOutputs?) -> [(String, ModelOutputs)] {
+        if case .mtBench = benchmark.kind, mode != .single {
+            return (players + [baseline].compactMap(\.self)).map { outputs in
+                ("model_answer/\((try? RunDirectory.folderName(outputs.name)) ?? "model").jsonl", outputs)
+            }
+        }
+        return players.map { ("model_answer.jsonl", $0) }
+    }
+
+    // MARK: Judging
+
+    private struct Judged {
+        var records: [JSONValue]
+        var boards: [JudgmentBoard]
+    }
+
+    private func judged(
+        _ players: [ModelOutputs], _ baseline: ModelOutputs?, _ judge: OpenConversationJudge,
+        _ metadata: [String: [String: OutputMetadata]]
+    ) async throws -> Judged {
+        switch benchmark.kind {
+        case .mtBench where mode == .single: return try await rated(players[0], judge)
+        case .mtBench: return try await compared(players, baseline, judge)
+        case .arenaHard(let version, _):
+            guard let baseline else { preconditionFailure("Arena-Hard has a baseline") }
+            return try await battled(players[0], baseline, version, judge, metadata)
+        case .instructions: preconditionFailure("\(benchmark.id) is run by BenchmarkRun")
+        }
+    }
+
+    private func rated(_ outputs: ModelOutputs, _ judge: OpenConversationJudge) async throws -> Judged {
+        let turns = pipeline.selected.flatMap { prompt in prompt.turns.indices.map { (prompt, $0) } }
+        let ratings = try await concurrently(turns, judge) { prompt, turn in
+            guard let output = outputs[prompt] else {
+                return MTBenchJudge.Rating(unanswered: prompt, model: outputs.name, turn: turn)
+            }
+            return switch judge.judge {
+            case .mtBench(let judge): try await judge.rate(output, turn: turn)
+            case .checks(let judge): judge.rate(output, turn: turn)
+            case .arenaHard: preconditionFailure("MT-Bench has ratings")
+            }
+        }
+        let score = MTBenchScore(ratings.map(\.annotation), resamples: resamples, seed: options.decoding.seed ?? 0)
+        return Judged(
+            records: ratings.map { $0.json(judge: judge.label) },
+            boards: [JudgmentBoard(score, benchmark: identity([:]))])
+    }
+
+    private func compared(
+        _ players: [ModelOutputs], _ baseline: ModelOutputs?, _ judge: OpenConversationJudge
+    ) async throws -> Judged {
+        var pairs: [(ModelOutputs, ModelOutputs)] = []
+        for (place, first) in players.enumerated() {
+            for second in baseline.map({ [$0] }) ?? Array(players[(place + 1)...]) { pairs.append((first, second)) }
+        }
+        let games = pairs.flatMap { pair in
+            pipeline.selected.flatMap { prompt in prompt.turns.indices.map { (pair, prompt, $0) } }
+        }
+        let comparisons = try await concurrently(games, judge) { pair, prompt, turn in
+            guard let first = pair.0[prompt], let second = pair.1[prompt] else {
+                return MTBenchJudge.Comparison(
+                    unanswered: prompt, first: pair.0.name, second: pair.1.name, turn: turn)
+            }
+            return switch judge.judge {
+            case .mtBench(let judge): try await judge.compare(first, second, turn: turn)
+            case .checks(let judge): judge.compare(first, second, turn: turn)
+            case .arenaHard: preconditionFailure("MT-Bench has comparisons")
+            }
+        }
+        let score = MTBenchPairScore(
+            comparisons.map(\.annotation), baseline: baseline?.name, resamples: resamples,
+            seed: options.decoding.seed ?? 0)
+        if score.entries.isEmpty { throw noVerdict(comparisons.flatMap(\.games).compactMap(\.reason)) }
+        return Judged(
+            records: comparisons.map { $0.json(judge: judge.label) },
+            boards: [
+                JudgmentBoard(
+                    score, benchmark: identity(["mode": .string(mode.rawValue)]), baseline: baseline?.name)
+            ])
+    }
+
+    private func battled(
+        _ outputs: ModelOutputs, _ baseline: ModelOutputs, _ version: ArenaVersion, _ judge: OpenConversationJudge,
+        _ metadata: [String: [String: OutputMetadata]]
+    ) async throws -> Judged {
+        let records = try await concurrently(pipeline.selected, judge) { prompt in
+            guard let own = outputs[prompt], let other = baseline[prompt] else {
+                return ArenaJudge.Record(
+                    unanswered: prompt, model: outputs.name, baseline: baseline[prompt]?.generator ?? baseline.name)
+            }
+            let pair = OutputPair(prompt: prompt, baseline: other, output: own)
+            return switch judge.judge {
+            case .arenaHard(let judge): try await judge.judge(pair)
+            case .checks(let judge): judge.judge(pair)
+            case .mtBench: preconditionFailure("Arena-Hard has labels")
+            }
+        }
+        let annotations = records.map { record in
+            var annotation = record.annotation
+            annotation.judge = judge.label
+            return annotation
+        }
+        guard annotations.contains(where: { $0.labels.contains { $0.flatMap(version.outcome) != nil } }) else {
+            throw noVerdict(records.flatMap(\.games).compactMap(\.reason))
+        }
+        let styles = [outputs, baseline].flatMap { ArenaOutputs.byGenerator($0, metadata[$0.name] ?? [:]) }
+        return Judged(
+            records: records.map { $0.json(judge: judge.label, version: version) },
+            boards: try boards(annotations, version, styles))
+    }
+
+    /// For v2.0 of each category; with style control beside the plain one where the outputs' metadata are known.
+    private func boards(
+        _ annotations: [ArenaAnnotation], _ version: ArenaVersion, _ outputs: [ArenaOutputs]
+    ) throws -> [JudgmentBoard] {
+        let features: [StyleFeatures] = outputs.isEmpty ? [[]] : [[], [.length, .markdown]]
+        let categories = version == .v2 ? Set(annotations.compactMap(\.category)).sorted() : [""]
+        return try categories.flatMap { category in
+            let group = version == .v2 ? annotations.filter { $0.category == category } : annotations
+            return try features.map { features in
+                let score = try score(group, version, category, outputs, features)
+                var fields: JSONObject = ["version": .string(version.rawValue), "n": .integer(group.count)]
+                if version == .v2 { fields["category"] = .string(category) }
+                return JudgmentBoard(
+                    score, panel: features.isEmpty ? ArenaPanel(group, version: version) : nil,
+                    benchmark: identity(fields), level: version == .v2 ? 90 : 95)
+            }
+        }
+    }
+
+    private func score(
+        _ annotations: [ArenaAnnotation], _ version: ArenaVersion, _ category: String, _ outputs: [ArenaOutputs],
+        _ features: StyleFeatures
+    ) throws -> ArenaScore {
+        let baseline = annotations[0].baseline ?? benchmark.baseline
+        switch version {
+        case .v01:
+            var rule = ArenaScore.Rule(baseline: baseline)
+            rule.features = features
+            rule.resamples = resamples
+            return try ArenaScore.v01(
+                ArenaBattles(annotations, baseline: baseline, weight: 3), answers: outputs, rule: rule)
+        case .v2:
+            var rule = ArenaScore.RuleV2(category: category, baseline: baseline)
+            rule.features = features
+            rule.resamples = resamples
+            return try ArenaScore.v2(annotations, answers: outputs, rule: rule)
+        }
+    }
+
+    private var resamples: Int { options.scoring.resamples ?? 1_000 }
+
+    private func noVerdict(_ reasons: [Verdict.Reason]) -> EvaluationError {
+        .integrity(
+            "None of the games has a verdict, the first for this reason: \(reasons.first?.detail ?? "none given"). The "
+                + "replies are in the evidence store.")
+    }
+
+    private func concurrently<Input: Sendable, Output: Sendable>(
+        _ inputs: [Input], _ judge: OpenConversationJudge, _ body: @escaping @Sendable (Input) async throws -> Output
+    ) async throws -> [Output] {
+        let bar = ProgressBar("judge   ", total: inputs.count, isEnabled: !options.asking.noProgress)
+        return try await mapConcurrently(
+            inputs, width: judge.width, stop: Interruption.shared.stop, progress: bar.update, body)
+    }
+
+    // MARK: What is left
+
+    private func identity(_ more: JSONObject) -> JSONObject {
+        var fields: JSONObject = ["id": .string(benchmark.id), "n": .integer(pipeline.selected.count)]
+        for member in more.members { fields[member.key] = member.value }
+        return fields
+    }
+
+    private func record(
+        _ players: [Player], _ baseline: ModelOutputs?, _ judge: OpenConversationJudge
+    ) -> RunRecord {
+        RunRecord(
+            subject: ScoreRecord.Subject(
+                benchmark: benchmark.id, datasetSHA256: pipeline.prompts.sha256,
+                isOfficialPromptSet: pipeline.prompts.isOfficial, baseline: baseline?.name ?? "",
+                baselineSHA256: baseline?.sha256 ?? "",
+                model: players.map(\.outputs.name).joined(separator: " and "),
+                modelFingerprint: players.map(\.fingerprint).joined(separator: " "), judge: judge.label,
+                judgeFingerprint: judge.fingerprint, isReferenceJudge: judge.isReferenceJudge),
+            options: options, benchmark: benchmark, prompts: pipeline.selected)
+    }
+
+    private func scores(
+        _ boards: [JudgmentBoard], _ subject: ScoreRecord.Subject, _ judge: OpenConversationJudge
+    ) -> JSONValue {
+        var scores: JSONObject = [
+            "schema": .string(JudgmentBoard.schema), "benchmark": .object(identity([:])),
+            "boards": .array(boards.map(\.json)),
+        ]
+        scores["name"] = .string(subject.model)
+        scores["fingerprint"] = .string(subject.modelFingerprint)
+        scores["dataset_sha256"] = .string(subject.datasetSHA256)
+        scores["judge"] = [
+            "id": .string(judge.label), "fingerprint": .string(judge.fingerprint),
+            "reference_judge": .bool(judge.isReferenceJudge), "references": JSONValue(judge.references),
+        ]
+        scores["data"] = .array(([pipeline.promptProvenance].compactMap(\.self) + judge.data).map(\.json))
+        return .object(scores)
+    }
+
+    private func show(
+        _ boards: [JudgmentBoard], _ scores: JSONValue, _ judge: OpenConversationJudge, _ directory: RunDirectory
+    ) {
+        if options.scoring.json {
+            Console.data(scores.text(.indented(2)) + "\n")
+            return
+        }
+        for board in boards {
+            if boards.count > 1 { Console.data("\(board.title)\n") }
+            Console.data(board.table.text)
+        }
+        for note in boards.flatMap(\.notes) { Console.note("note: \(note)") }
+        if !judge.isReferenceJudge {
+            Console.note(
+                "note: judged by \(judge.label), which is not the board's judge: compare only with runs of this judge")
+        }
+        Console.note("results: \(directory.path)")
+    }
+
+    /// What would be asked at the most.
+    private func estimate() throws -> JSONValue {
+        let turns = pipeline.selected.reduce(0) { $0 + $1.turns.count }
+        let generated = try (models + [options.baseline].compactMap(\.self)).count { text in
+            if case .outputs = try ModelSource(text) { false } else { true }
+        }
+        let asked = 1 + options.asking.retryUnparsable
+        let calls =
+            switch benchmark.kind {
+            case .mtBench where mode == .single: turns * asked
+            case .mtBench where mode == .pairwiseBaseline: 2 * turns * asked
+            case .mtBench: models.count * (models.count - 1) * turns * asked
+            // A reply without a label is asked to go on.
+            case .arenaHard(.v01, _): 4 * pipeline.selected.count
+            case .arenaHard(.v2, _): 2 * pipeline.selected.count
+            case .instructions: 0
+            }
+        return [
+            "generation_calls_at_most": .integer(generated * turns),
+            "judge_calls_at_most": .integer(options.judge == nil ? calls : 0),
+        ]
+    }
+}
