@@ -276,6 +276,8 @@ private struct JSONParser {
     }
 
     private func decoded(_ utf8: UnsafeBufferPointer<UInt8>) throws(JSONError) -> String {
+        // Validating looks up generic code for each string, however short it is.
+        if utf8.allSatisfy({ $0 < 0x80 }) { return String(decoding: utf8, as: UTF8.self) }
         guard let text = String(validating: utf8, as: UTF8.self) else { throw error("text that is not UTF-8") }
         return text
     }
@@ -348,7 +350,7 @@ private struct JSONParser {
 struct JSONKey: Hashable {
     var text: String
 
-    static func == (a: JSONKey, b: JSONKey) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
+    static func == (a: JSONKey, b: JSONKey) -> Bool { a.text.hasBytes(of: b.text) }
 
     func hash(into hasher: inout Hasher) {
         var text = text

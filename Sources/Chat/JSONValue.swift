@@ -19,7 +19,7 @@ package struct JSONObject: Hashable, Sendable, ExpressibleByDictionaryLiteral {
         package var value: JSONValue
 
         /// By its bytes: `==` of strings would take equivalent spellings for the same key.
-        func isNamed(_ name: String) -> Bool { key.utf8.elementsEqual(name.utf8) }
+        func isNamed(_ name: String) -> Bool { key.hasBytes(of: name) }
     }
 
     package private(set) var members: [Member]
@@ -130,4 +130,9 @@ extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Ex
     /// Not-a-number and infinities have no JSON form and become null.
     package init(_ value: Double?) { self = value.flatMap { $0.isFinite ? .number($0) : nil } ?? .null }
     package init(_ value: Bool?) { self = value.map(JSONValue.bool) ?? .null }
+}
+
+extension String {
+    /// Whether both are the same bytes, where `==` takes spellings that Unicode calls equivalent for the same.
+    func hasBytes(of other: String) -> Bool { utf8.count == other.utf8.count && utf8.elementsEqual(other.utf8) }
 }

@@ -11,6 +11,8 @@ package struct Score: Sendable {
     package var lengthControlled: LengthControlled?
     /// The same with the difficulty mapped by instruction, where upstream's mapping by row is another one.
     package var lengthControlledByInstruction: LengthControlled?
+    /// Win rate in percent at equal style; nil where it was not asked for.
+    package var styleControlled: StyleControlled?
     package var averageLength: Int
     package var promptCount: Int
     /// How many verdicts are missing, by the category of the reason.
@@ -18,6 +20,13 @@ package struct Score: Sendable {
     package var notes: [String]
 
     package var missingCount: Int { missing.values.reduce(0, +) }
+
+    package struct StyleControlled: Sendable {
+        package var features: StyleFeatures
+        package var winRate: Interval
+        /// Of each feature: in log-odds for the root mean square of its difference.
+        package var effects: [Double]
+    }
 
     package struct LengthControlled: Sendable {
         package var design: LengthControlDesign
@@ -43,6 +52,8 @@ package struct ScoringRule: Sendable {
     /// How many times prompts are drawn anew for the intervals; 0 computes none.
     package var resamples: Int
     package var seed: UInt64
+    /// Empty leaves style control out.
+    package var style: StyleFeatures = []
 
     package init(design: LengthControlDesign?, difficulty: DifficultyRule, resamples: Int, seed: UInt64) {
         self.design = design
@@ -59,6 +70,9 @@ package struct ScoringRule: Sendable {
         self.init(
             design: json["length_control"]?.string.flatMap(LengthControlDesign.init), difficulty: rule,
             resamples: resamples, seed: seed)
+        let style = json["style_control"]?.array?.compactMap(\.string) ?? []
+        if style.contains("length") { self.style.insert(.length) }
+        if style.contains("header_count") { self.style.insert(.markdown) }
     }
 }
 
@@ -84,6 +98,7 @@ extension Stages {
             score.winRateBounds =
                 (wins / Double(promptCount))...((wins + 100 * Double(score.missingCount)) / Double(promptCount))
         }
+        score.styleControlled = styleControlled(annotations, rule)
         guard let design = rule.design else { return score }
         // The gamed rows alone would give a number, of nothing.
         if 2 * valid.count < promptCount {
@@ -121,6 +136,25 @@ extension Stages {
                     + "whatever the verdicts; take the win rate")
         }
         return score
+    }
+
+    private static func styleControlled(_ annotations: [Annotation], _ rule: ScoringRule) -> Score.StyleControlled? {
+        if rule.style.isEmpty { return nil }
+        let games = annotations.compactMap { annotation in
+            annotation.verdict.preference.map { preference in
+                StyleControl.Game(
+                    prompt: annotation.prompt.index, first: 0, second: 1, preference: preference,
+                    difference: OutputStyle(annotation.output.output).difference(
+                        from: OutputStyle(annotation.baseline.output), rule.style))
+            }
+        }
+        let scores = StyleControl.winRates(
+            games, models: 2, baseline: 1, resamples: rule.resamples, seed: rule.seed)
+        return scores.flatMap { scores in
+            scores.values[0].map {
+                Score.StyleControlled(features: rule.style, winRate: $0.times(100), effects: scores.effects)
+            }
+        }
     }
 
     private static func lengthControlled(

@@ -129,10 +129,7 @@ package struct ScoreRecord: Sendable {
             ],
             "name": .string(subject.model),
             "fingerprint": .string(subject.modelFingerprint),
-            "scoring": [
-                "length_control": JSONValue(rule.design?.rawValue), "difficulty": .string(rule.difficulty.rawValue),
-                "resamples": .integer(rule.resamples), "seed": .string("\(rule.seed)"),
-            ],
+            "scoring": scoring,
             "metrics": metrics,
             "missing": missing,
             "data": .array(data.map(\.json)),
@@ -143,12 +140,22 @@ package struct ScoreRecord: Sendable {
         ]
     }
 
+    private var scoring: JSONValue {
+        var scoring: JSONObject = [
+            "length_control": JSONValue(rule.design?.rawValue), "difficulty": .string(rule.difficulty.rawValue),
+            "resamples": .integer(rule.resamples), "seed": .string("\(rule.seed)"),
+        ]
+        if !rule.style.isEmpty { scoring["style_control"] = .array(rule.style.plainNames.map(JSONValue.string)) }
+        return .object(scoring)
+    }
+
     private var metrics: JSONValue {
         var metrics = JSONObject()
         metrics["length_controlled_winrate"] = lengthControlled(score.lengthControlled)
         if let right = score.lengthControlledByInstruction {
             metrics["length_controlled_winrate_by_instruction"] = lengthControlled(right)
         }
+        if let controlled = score.styleControlled { metrics["style_controlled_winrate"] = styleControlled(controlled) }
         var winRate = interval(score.winRateInterval, method: "bootstrap by prompt")
         winRate["value"] = JSONValue(score.winRate.winRate)
         winRate["official_se"] = JSONValue(score.winRate.standardError)
@@ -180,6 +187,15 @@ package struct ScoreRecord: Sendable {
         return ordered(object)
     }
 
+    private func styleControlled(_ result: Score.StyleControlled) -> JSONValue {
+        var object = interval(rule.resamples > 0 ? result.winRate : nil, method: "refit bootstrap by prompt")
+        object["value"] = .number(result.winRate.value)
+        var effects = JSONObject()
+        for (name, effect) in zip(result.features.plainNames, result.effects) { effects[name] = .number(effect) }
+        object["effects"] = .object(effects)
+        return ordered(object)
+    }
+
     private func interval(_ interval: Interval?, method: String) -> JSONObject {
         var object: JSONObject = ["n": .integer(score.winRate.count), "n_missing": .integer(score.missingCount)]
         guard let interval else { return object }
@@ -191,7 +207,9 @@ package struct ScoreRecord: Sendable {
 
     /// The value first, its error bars next, the counts last.
     private func ordered(_ object: JSONObject) -> JSONValue {
-        let order = ["value", "official_se", "se", "ci95", "method", "n", "n_missing", "bounds_if_missing", "design"]
+        let order = [
+            "value", "official_se", "se", "ci95", "method", "n", "n_missing", "bounds_if_missing", "design", "effects",
+        ]
         var result = JSONObject()
         for key in order { if let value = object[key] { result[key] = value } }
         return .object(result)

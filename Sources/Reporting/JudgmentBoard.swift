@@ -25,7 +25,7 @@ package struct JudgmentBoard: Sendable {
     /// - Parameters:
     ///   - benchmark: the identifier, with the category for v2.0.
     ///   - level: of upstream's interval, in percent.
-    package init(_ score: ArenaScore, panel: ArenaPanel? = nil, benchmark: JSONObject, level: Int) {
+    package init(_ score: ArenaScore, panel: JudgePanel? = nil, benchmark: JSONObject, level: Int) {
         isStyled = !score.features.isEmpty
         title = [benchmark["category"]?.string, isStyled ? "with style control" : "as judged"]
             .compactMap(\.self).joined(separator: ", ")
@@ -76,7 +76,7 @@ package struct JudgmentBoard: Sendable {
 
     // MARK: MT-Bench
 
-    package init(_ score: MTBenchScore, benchmark: JSONObject) {
+    package init(_ score: MTBenchScore, panel: JudgePanel? = nil, benchmark: JSONObject) {
         let found = Set(score.entries.flatMap(\.categories.keys))
         let categories =
             MTBenchAnnotation.categories.filter(found.contains)
@@ -84,24 +84,27 @@ package struct JudgmentBoard: Sendable {
         // Those of one's own may be many, with long names.
         let columns = categories.filter(MTBenchAnnotation.categories.contains)
         table = TextTable(
-            ["model", "average", "95 % CI", "turn 1", "turn 2", "ratings", "missing"] + columns,
+            ["model", "average", "95 % CI"] + JudgmentBoard.styleHeader(score.features)
+                + ["turn 1", "turn 2", "ratings", "missing"] + columns,
             score.entries.map { entry in
                 [
                     TextTable.printable(entry.model), TextTable.decimal(entry.average),
-                    TextTable.range(entry.interval?.lower, entry.interval?.upper), TextTable.decimal(entry.turns[0]),
-                    TextTable.decimal(entry.turns[1]), "\(entry.ratings)", "\(entry.missing)",
+                    TextTable.range(entry.interval?.lower, entry.interval?.upper),
+                ] + JudgmentBoard.styleCells(score.features, entry.styleControlled) + [
+                    TextTable.decimal(entry.turns[0]), TextTable.decimal(entry.turns[1]), "\(entry.ratings)",
+                    "\(entry.missing)",
                 ] + columns.map { TextTable.decimal(entry.categories[$0], 1) }
             })
         missing = score.entries.reduce(0) { $0 + $1.missing } + score.unratedRows
         total = missing + score.entries.reduce(0) { $0 + $1.ratings }
-        notes = JudgmentBoard.unrated(score.unrated)
+        notes = JudgmentBoard.unrated(score.unrated) + (panel.map(JudgmentBoard.words) ?? [])
         csv = JudgmentBoard.csv(
             ["model", "average", "first_turn", "second_turn"],
             score.entries.map { entry in
                 [entry.model] + ([entry.average] + entry.turns).map { $0.map(\.description) ?? "" }
             })
         json = JudgmentBoard.document(
-            benchmark, [:],
+            benchmark, ["panel": panel.map(JudgmentBoard.json) ?? .null],
             entries: score.entries.map { entry in
                 var average: JSONObject = ["value": .number(entry.average)]
                 average.add(entry.interval)
@@ -109,31 +112,35 @@ package struct JudgmentBoard: Sendable {
                 average["n_missing"] = .integer(entry.missing)
                 var means = JSONObject()
                 for name in categories { means[name] = entry.categories[name].map { .number($0) } }
+                var metrics: JSONObject = [
+                    "average": .object(average), "first_turn": ["value": JSONValue(entry.turns[0])],
+                    "second_turn": ["value": JSONValue(entry.turns[1])],
+                ]
+                metrics.addStyleControlled("style_controlled_average", entry.styleControlled)
                 return [
-                    "name": .string(entry.model),
-                    "metrics": [
-                        "average": .object(average),
-                        "first_turn": ["value": entry.turns[0].map { .number($0) } ?? .null],
-                        "second_turn": ["value": entry.turns[1].map { .number($0) } ?? .null],
-                    ], "categories": .object(means),
+                    "name": .string(entry.model), "metrics": .object(metrics), "categories": .object(means),
                 ]
             }, missing: missing > 0 ? ["no rating": missing] : [:], notes: notes)
     }
 
-    package init(_ score: MTBenchPairScore, benchmark: JSONObject, baseline: String?) {
+    package init(
+        _ score: MTBenchPairScore, panel: JudgePanel? = nil, benchmark: JSONObject, baseline: String?
+    ) {
         table = TextTable(
-            ["model", "win rate", "95 % CI", "wins", "losses", "ties", "inconsistent", "missing"],
+            ["model", "win rate", "95 % CI"] + JudgmentBoard.styleHeader(score.features)
+                + ["wins", "losses", "ties", "inconsistent", "missing"],
             score.entries.map { entry in
                 [
                     TextTable.printable(entry.model), TextTable.decimal(100 * entry.adjustedWinRate),
                     TextTable.range(
                         entry.interval.map { 100 * $0.lower }, entry.interval.map { 100 * $0.upper }),
+                ] + JudgmentBoard.styleCells(score.features, entry.styleControlled?.times(100)) + [
                     "\(entry.wins)", "\(entry.losses)", "\(entry.ties)", "\(entry.inconsistent)", "\(entry.missing)",
                 ]
             })
         missing = score.entries.reduce(0) { $0 + $1.missing } + score.unratedRows
         total = missing + score.entries.reduce(0) { $0 + $1.count }
-        notes = JudgmentBoard.unrated(score.unrated)
+        notes = JudgmentBoard.unrated(score.unrated) + (panel.map(JudgmentBoard.words) ?? [])
         csv = JudgmentBoard.csv(
             ["model", "win", "loss", "tie", "win_rate", "loss_rate", "win_rate_adjusted"],
             score.entries.map { entry in
@@ -141,24 +148,40 @@ package struct JudgmentBoard: Sendable {
                     + [entry.winRate, entry.lossRate, entry.adjustedWinRate].map(\.description)
             })
         json = JudgmentBoard.document(
-            benchmark, ["baseline": baseline.map { .string($0) } ?? .null],
+            benchmark, ["baseline": JSONValue(baseline), "panel": panel.map(JudgmentBoard.json) ?? .null],
             entries: score.entries.map { entry in
                 var rate: JSONObject = ["value": .number(entry.adjustedWinRate)]
                 rate.add(entry.interval)
                 rate["n"] = .integer(entry.count)
                 rate["n_missing"] = .integer(entry.missing)
+                var metrics: JSONObject = [
+                    "win_rate_adjusted": .object(rate), "win_rate": ["value": .number(entry.winRate)],
+                    "loss_rate": ["value": .number(entry.lossRate)],
+                ]
+                metrics.addStyleControlled("style_controlled_win_rate", entry.styleControlled)
                 return [
-                    "name": .string(entry.model),
-                    "metrics": [
-                        "win_rate_adjusted": .object(rate), "win_rate": ["value": .number(entry.winRate)],
-                        "loss_rate": ["value": .number(entry.lossRate)],
-                    ], "wins": .integer(entry.wins), "losses": .integer(entry.losses), "ties": .integer(entry.ties),
+                    "name": .string(entry.model), "metrics": .object(metrics), "wins": .integer(entry.wins),
+                    "losses": .integer(entry.losses), "ties": .integer(entry.ties),
                     "inconsistent": .integer(entry.inconsistent),
                 ]
             }, missing: missing > 0 ? ["no verdict": missing] : [:], notes: notes)
     }
 
     // MARK: Parts
+
+    private static func styleHeader(_ features: StyleFeatures) -> [String] {
+        switch features {
+        case []: []
+        case .length: ["at equal length", "95 % CI"]
+        case .markdown: ["at equal markdown", "95 % CI"]
+        default: ["at equal style", "95 % CI"]
+        }
+    }
+
+    private static func styleCells(_ features: StyleFeatures, _ interval: Interval?) -> [String] {
+        features.isEmpty
+            ? [] : [TextTable.decimal(interval?.value), TextTable.range(interval?.lower, interval?.upper)]
+    }
 
     private static func csv(_ header: [String], _ rows: [[String]]) -> String {
         ([header] + rows).map { row in row.map(CSV.cell).joined(separator: ",") + "\n" }.joined()
@@ -191,30 +214,46 @@ package struct JudgmentBoard: Sendable {
             ]
     }
 
-    private static func words(_ panel: ArenaPanel) -> [String] {
-        let judges = panel.judges.compactMap { judge in
-            judge.positionConsistency.map { consistency in
-                "\(judge.name) prefers the same answer in both orders in "
-                    + "\(TextTable.decimal(100 * consistency, 1)) % of \(judge.records) records, and the answer in place A in "
+    private static func words(_ panel: JudgePanel) -> [String] {
+        let judges = panel.judges.compactMap { judge -> String? in
+            if let average = judge.averageRating {
+                return panel.judges.count > 1
+                    ? "\(judge.name) rates \(TextTable.decimal(average)) in the mean of \(judge.records) records" : nil
+            }
+            return judge.positionConsistency.map { consistency in
+                "\(judge.name) prefers the same output in both orders in "
+                    + "\(TextTable.decimal(100 * consistency, 1)) % of \(judge.records) records, and the output in place A in "
                     + "\(TextTable.decimal(judge.preferenceForA.map { 100 * $0 }, 1)) % of the games"
             }
+        }.map(TextTable.printable)
+        var words = judges
+        if panel.repeated > 0 {
+            words.append(
+                "\(panel.repeated) records are of what the same judge has judged before: each counts, as upstream")
         }
-        guard let alpha = panel.alpha else { return judges }
-        return judges + [
+        if panel.ambiguous > 0 {
+            words.append(
+                "\(panel.ambiguous) records hold several verdicts: as upstream, the first rating counts, and A before B "
+                    + "before C")
+        }
+        guard let alpha = panel.alpha else { return words }
+        return words + [
             "the judges agree with Krippendorff's α \(TextTable.decimal(alpha, 3)) on \(panel.sharedRecords) records"
         ]
     }
 
-    private static func json(_ panel: ArenaPanel) -> JSONValue {
+    private static func json(_ panel: JudgePanel) -> JSONValue {
         [
             "judges": .array(
                 panel.judges.map { judge in
                     [
                         "judge": .string(judge.name), "n": .integer(judge.records),
+                        "average_rating": JSONValue(judge.averageRating),
                         "position_consistency": JSONValue(judge.positionConsistency),
                         "preference_for_a": JSONValue(judge.preferenceForA),
                     ]
                 }), "krippendorff_alpha": JSONValue(panel.alpha), "n_shared": .integer(panel.sharedRecords),
+            "n_repeated": .integer(panel.repeated), "n_ambiguous": .integer(panel.ambiguous),
         ]
     }
 
@@ -225,6 +264,13 @@ package struct JudgmentBoard: Sendable {
 }
 
 extension JSONObject {
+    fileprivate mutating func addStyleControlled(_ name: String, _ interval: Interval?) {
+        guard let interval else { return }
+        var metric: JSONObject = ["value": .number(interval.value)]
+        if interval.resamples > 0 { metric.add(interval) }
+        self[name] = .object(metric)
+    }
+
     fileprivate mutating func add(_ interval: Interval?) {
         guard let interval else { return }
         self["se"] = .number(interval.standardError)

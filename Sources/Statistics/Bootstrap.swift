@@ -42,6 +42,18 @@ package struct Interval: Codable, Hashable, Sendable {
     }
 }
 
+extension Interval {
+    /// In another unit.
+    package func times(_ factor: Double) -> Interval {
+        var interval = self
+        interval.value *= factor
+        interval.standardError *= factor
+        interval.lower *= factor
+        interval.upper *= factor
+        return interval
+    }
+}
+
 /// The uncertainty of a mean, by drawing as many values as there are, with replacement, `resamples` times.
 package func bootstrapMean(_ values: [Double], resamples: Int, seed: UInt64) -> Interval {
     precondition(!values.isEmpty && resamples > 1, "\(resamples) resamples of \(values.count) values")

@@ -92,11 +92,14 @@ package struct MersenneTwister: RandomNumberGenerator, Sendable {
     }
 
     private mutating func twist() {
-        for i in 0..<Self.size {
-            let y = (state[i] & 0x8000_0000) | (state[(i + 1) % Self.size] & 0x7FFF_FFFF)
-            let other = state[(i + Self.shift) % Self.size]
-            state[i] = other ^ (y >> 1) ^ (y & 1 == 0 ? 0 : 0x9908_B0DF)
+        var words = state.mutableSpan
+        func renew(_ i: Int, _ next: Int, _ far: Int, _ words: inout MutableSpan<UInt32>) {
+            let y = (words[i] & 0x8000_0000) | (words[next] & 0x7FFF_FFFF)
+            words[i] = words[far] ^ (y >> 1) ^ ((0 &- (y & 1)) & 0x9908_B0DF)
         }
+        for i in 0..<(Self.size - Self.shift) { renew(i, i + 1, i + Self.shift, &words) }
+        for i in (Self.size - Self.shift)..<(Self.size - 1) { renew(i, i + 1, i + Self.shift - Self.size, &words) }
+        renew(Self.size - 1, 0, Self.shift - 1, &words)
         position = 0
     }
 

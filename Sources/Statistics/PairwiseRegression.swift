@@ -18,6 +18,19 @@ package struct PairwiseRegression: Sendable {
     /// By game 1, then its features, then zeros.
     private var factors: [Lanes] = []
 
+    /// Eight games of one pair, as many as follow each other; of the last ones of a pair some never count.
+    private struct Block {
+        var first, second: Int
+        var count = 0
+        var outcomes = Lanes()
+    }
+
+    private var blocks: [Block] = []
+    /// By block and feature.
+    private var columns: [Lanes] = []
+    /// By game its block, times 8, and its lane.
+    private var lanes: [Int] = []
+
     /// - Precondition: there are at most 7 features.
     package init(playerCount: Int, featureCount: Int = 0, scale: Double = 1) {
         precondition(featureCount < Lanes.scalarCount, "\(featureCount) features")
@@ -37,6 +50,21 @@ package struct PairwiseRegression: Sendable {
         factors[0] = 1
         for (place, feature) in features.enumerated() { factors[1 + place] = feature }
         self.factors.append(factors)
+        appendLane(first, second, outcome, features)
+    }
+
+    private mutating func appendLane(_ first: Int, _ second: Int, _ outcome: Double, _ features: [Double]) {
+        let isFull = blocks.last.map { $0.count == Lanes.scalarCount || ($0.first, $0.second) != (first, second) }
+        if isFull ?? true {
+            blocks.append(Block(first: first, second: second))
+            columns += [Lanes](repeating: Lanes(), count: featureCount)
+        }
+        let block = blocks.count - 1
+        let lane = blocks[block].count
+        blocks[block].outcomes[lane] = outcome
+        blocks[block].count += 1
+        for (place, feature) in features.enumerated() { columns[block * featureCount + place][lane] = feature }
+        lanes.append(block * Lanes.scalarCount + lane)
     }
 
     // MARK: Loss
@@ -48,49 +76,70 @@ package struct PairwiseRegression: Sendable {
         var curvature: SymmetricMatrix
     }
 
-    private func loss(at theta: [Double], _ weights: [Double]) -> Loss {
+    /// - Parameter weights: by block.
+    private func loss(at theta: [Double], _ weights: [Lanes]) -> Loss {
         var loss = Loss(
             gradient: [Double](repeating: 0, count: parameterCount), curvature: SymmetricMatrix(parameterCount))
-        var effects = Lanes()
-        for feature in 0..<featureCount { effects[1 + feature] = theta[playerCount + feature] }
-        // Spans: a reference count for each game would cost more than its arithmetic.
-        let (players, outcomes, factors, counts) = (players.span, outcomes.span, factors.span, weights.span)
+        // Spans: a reference count for each block would cost more than its arithmetic.
+        let (theta, blocks, columns, weights) = (theta.span, blocks.span, columns.span, weights.span)
+        var value = Lanes()
         var sums = PairSums()
-        var pair = (first: -1, second: -1)
-        var strengths = 0.0
-        for game in outcomes.indices where counts[game] != 0 {
-            // Games of one pair mostly follow each other: their sums go into the whole together.
-            if players[game] != pair {
-                if pair.first >= 0 { spread(sums, of: pair, into: &loss) }
-                sums = PairSums()
-                pair = players[game]
-                strengths = scale * ((pair.first == pair.second ? 0 : theta[pair.first]) - theta[pair.second])
+        var factors = InlineArray<8, Lanes>(repeating: Lanes(repeating: 1))
+        for index in blocks.indices {
+            let block = blocks[index]
+            let strengths = (block.first == block.second ? 0 : theta[block.first]) - theta[block.second]
+            var logOdds = Lanes(repeating: scale * strengths)
+            for feature in 0..<featureCount {
+                let column = columns[index * featureCount + feature]
+                factors[1 + feature] = column
+                logOdds += theta[playerCount + feature] * column
             }
-            let logOdds = strengths + (effects * factors[game]).sum()
-            let decay = exp(-abs(logOdds))
-            let probability = logOdds >= 0 ? 1 / (1 + decay) : decay / (1 + decay)
-            let weight = counts[game]
-            loss.value += weight * (max(logOdds, 0) + log1p(decay) - outcomes[game] * logOdds)
-            sums.slopes += weight * (probability - outcomes[game]) * factors[game]
-            let shares = weight * probability * (1 - probability) * factors[game]
-            for row in 0...featureCount { sums.curvatures[row] += shares[row] * factors[game] }
+            let isPositive = logOdds .> 0
+            let decay = Lanes.exp(-logOdds.replacing(with: -logOdds, where: .!isPositive))
+            let share = 1 / (1 + decay)
+            let probability = (decay * share).replacing(with: share, where: isPositive)
+            let weight = weights[index]
+            let rise = Lanes().replacing(with: logOdds, where: isPositive)
+            value += weight * (rise + Lanes.log(1 + decay) - block.outcomes * logOdds)
+            let slope = weight * (probability - block.outcomes)
+            let curvature = weight * probability * (1 - probability)
+            for row in 0...featureCount {
+                sums.slopes[row] += slope * factors[row]
+                let share = curvature * factors[row]
+                for other in 0...row { sums.curvatures[row * (row + 1) / 2 + other] += share * factors[other] }
+            }
+            let isLast = index + 1 == blocks.count
+            if isLast || (blocks[index + 1].first, blocks[index + 1].second) != (block.first, block.second) {
+                spread(sums, of: (block.first, block.second), into: &loss)
+                sums = PairSums()
+            }
         }
-        if pair.first >= 0 { spread(sums, of: pair, into: &loss) }
+        loss.value = value.sum()
         return loss
     }
 
-    /// Sums over games of one pair: of slopes and curvatures times 1 and each feature.
+    /// The weights of games as `loss` takes them.
+    private func byBlock(_ weights: [Double]) -> [Lanes] {
+        var blocks = [Lanes](repeating: Lanes(), count: blocks.count)
+        for (lane, weight) in zip(lanes, weights) {
+            blocks[lane / Lanes.scalarCount][lane % Lanes.scalarCount] = weight
+        }
+        return blocks
+    }
+
+    /// Sums over games of one pair: of slopes and, in a lower triangle, of curvatures, times 1 and each feature.
     private struct PairSums {
-        var slopes = Lanes()
-        var curvatures = InlineArray<8, Lanes>(repeating: Lanes())
+        var slopes = InlineArray<8, Lanes>(repeating: Lanes())
+        var curvatures = InlineArray<36, Lanes>(repeating: Lanes())
     }
 
     private func spread(_ sums: PairSums, of pair: (first: Int, second: Int), into loss: inout Loss) {
         let (first, second) = pair
         let isSelf = first == second
-        if !isSelf { loss.gradient[first] += scale * sums.slopes[0] }
-        loss.gradient[second] -= scale * sums.slopes[0]
-        let squared = scale * scale * sums.curvatures[0][0]
+        let slope = scale * sums.slopes[0].sum()
+        if !isSelf { loss.gradient[first] += slope }
+        loss.gradient[second] -= slope
+        let squared = scale * scale * sums.curvatures[0].sum()
         loss.curvature.add(squared, at: second, second)
         if !isSelf {
             loss.curvature.add(squared, at: first, first)
@@ -98,11 +147,14 @@ package struct PairwiseRegression: Sendable {
         }
         for feature in 0..<featureCount {
             let row = playerCount + feature
-            let sum = sums.curvatures[1 + feature]
-            loss.gradient[row] += sums.slopes[1 + feature]
-            loss.curvature.add(-scale * sum[0], at: row, second)
-            if !isSelf { loss.curvature.add(scale * sum[0], at: row, first) }
-            for other in 0...feature { loss.curvature.add(sum[1 + other], at: row, playerCount + other) }
+            let start = (1 + feature) * (2 + feature) / 2
+            loss.gradient[row] += sums.slopes[1 + feature].sum()
+            let cross = scale * sums.curvatures[start].sum()
+            loss.curvature.add(-cross, at: row, second)
+            if !isSelf { loss.curvature.add(cross, at: row, first) }
+            for other in 0...feature {
+                loss.curvature.add(sums.curvatures[start + 1 + other].sum(), at: row, playerCount + other)
+            }
         }
     }
 
@@ -117,7 +169,8 @@ package struct PairwiseRegression: Sendable {
     package func minimum(weights: [Double], penalty: Double, from start: [Double]? = nil) -> [Double]? {
         let tolerance = 1e-10 * max(weights.reduce(0, +), 1)
         var theta = start ?? [Double](repeating: 0, count: parameterCount)
-        var current = penalizedLoss(at: theta, weights, penalty)
+        let blocks = byBlock(weights)
+        var current = penalizedLoss(at: theta, blocks, penalty)
         for _ in 0..<200 {
             if current.gradient.allSatisfy({ abs($0) <= tolerance }) {
                 return penalty == 0 && isUnbounded(theta, weights) ? nil : theta
@@ -126,7 +179,7 @@ package struct PairwiseRegression: Sendable {
             var fraction = 1.0
             while true {
                 let moved = zip(theta, step).map { $0 - fraction * $1 }
-                let next = penalizedLoss(at: moved, weights, penalty)
+                let next = penalizedLoss(at: moved, blocks, penalty)
                 fraction /= 2
                 if next.value <= current.value + 1e-12 * abs(current.value) || fraction < 1e-10 {
                     (theta, current) = (moved, next)
@@ -137,7 +190,7 @@ package struct PairwiseRegression: Sendable {
         return nil
     }
 
-    private func penalizedLoss(at theta: [Double], _ weights: [Double], _ penalty: Double) -> Loss {
+    private func penalizedLoss(at theta: [Double], _ weights: [Lanes], _ penalty: Double) -> Loss {
         var loss = loss(at: theta, weights)
         for index in theta.indices {
             loss.value += penalty / 2 * theta[index] * theta[index]
@@ -251,47 +304,4 @@ private func dot(_ a: [Float], _ b: [Float]) -> Float {
     var sum: Float = 0
     for index in a.indices { sum += a[index] * b[index] }
     return sum
-}
-
-/// The lower triangle of a symmetric matrix.
-private struct SymmetricMatrix: Sendable {
-    private let size: Int
-    private var values: [Double]
-
-    init(_ size: Int) {
-        self.size = size
-        values = [Double](repeating: 0, count: size * (size + 1) / 2)
-    }
-
-    mutating func add(_ value: Double, at row: Int, _ column: Int) {
-        let (row, column) = row >= column ? (row, column) : (column, row)
-        values[row * (row + 1) / 2 + column] += value
-    }
-
-    /// x of A·x = b by Cholesky's decomposition; nil where A is not positive definite.
-    func solve(_ b: [Double]) -> [Double]? {
-        var root = values
-        var x = b
-        for row in 0..<size {
-            let start = row * (row + 1) / 2
-            for column in 0...row {
-                let other = column * (column + 1) / 2
-                var sum = root[start + column]
-                for index in 0..<column { sum -= root[start + index] * root[other + index] }
-                if column < row {
-                    root[start + column] = sum / root[other + column]
-                } else {
-                    if sum <= 1e-14 * max(values[start + row], 1e-300) { return nil }
-                    root[start + row] = sum.squareRoot()
-                }
-            }
-            for index in 0..<row { x[row] -= root[start + index] * x[index] }
-            x[row] /= root[start + row]
-        }
-        for row in (0..<size).reversed() {
-            x[row] /= root[row * (row + 1) / 2 + row]
-            for index in 0..<row { x[index] -= root[row * (row + 1) / 2 + index] * x[row] }
-        }
-        return x
-    }
 }

@@ -36,7 +36,11 @@ struct ConversationRun {
         let record = record(players, baseline, judge)
         if !options.overwrite { try directory.refuseOtherRun(record.identity) }
 
-        let metadata = try metadata(players.map(\.outputs) + [baseline].compactMap(\.self))
+        let counter = try TokenCounter(pipeline.cache, isNeeded: !options.style.features.isEmpty)
+        var metadata: [String: [String: OutputMetadata]] = [:]
+        for outputs in players.map(\.outputs) + [baseline].compactMap(\.self) {
+            metadata[outputs.name] = counter?.metadata(of: outputs)
+        }
         let found = try await judged(players.map(\.outputs), baseline, judge, metadata)
         var hashes = JSONObject()
         for (file, outputs) in files(players.map(\.outputs), baseline) {
@@ -45,11 +49,13 @@ struct ConversationRun {
                     lines: pipeline.records(outputs, metadata: metadata[outputs.name] ?? [:]),
                     to: "\(directory.path)/\(file)"))
         }
-        let scores = scores(found.boards, record.subject, judge)
+        let data = [pipeline.promptProvenance, counter?.provenance].compactMap(\.self) + judge.data
+        let notes = notes(players.map(\.outputs) + [baseline].compactMap(\.self), judge)
+        let scores = scores(found.boards, record.subject, judge, data, notes)
         hashes["model_judgment.jsonl"] = .string(try Files.write(lines: found.records, to: directory.modelJudgment))
         hashes["scores.json"] = .string(try Files.write(scores, to: directory.scores))
         try Files.write(record.json(files: hashes), to: directory.run)
-        show(found.boards, scores, judge, directory)
+        show(found.boards, scores, notes, directory)
         for board in found.boards where !board.isStyled { try MissingLimit(options.missingLimit).check(board) }
         _ = consume lock
     }
@@ -85,21 +91,6 @@ struct ConversationRun {
             return try (models + [options.baseline].compactMap(\.self)).map(pipeline.ownName).joined(separator: ".vs.")
         default: return try pipeline.ownName(of: models[0])
         }
-    }
-
-    /// Upstream's metadata of all outputs, by model and prompt; empty where its tokenizer's ranks are not here.
-    private func metadata(_ outputs: [ModelOutputs]) throws -> [String: [String: OutputMetadata]] {
-        guard let counter = try TokenCounter(pipeline.cache) else { return [:] }
-        var metadata: [String: [String: OutputMetadata]] = [:]
-        for set in outputs {
-            let texts = set.outputs.map(\.output)
-            let counts = counter.counts(texts)
-            metadata[set.name] = Dictionary(
-                uniqueKeysWithValues: zip(set.outputs, counts).map {
-                    ($0.prompt.key, OutputMetadata($0.output, tokens: $1))
-                })
-        }
-        return metadata
     }
 
     /// The files of outputs that the run leaves: of one model by upstream's name for all, of several by theirs.
@@ -172,15 +163,25 @@ struct ConversationRun {
             case .arenaHard: preconditionFailure("MT-Bench has comparisons")
             }
         }
-        let score = MTBenchPairScore(
-            comparisons.map(\.annotation), baseline: baseline?.name, resamples: resamples,
-            seed: options.decoding.seed ?? 0)
+        let annotations = comparisons.map { comparison in
+            var annotation = comparison.annotation
+            annotation.judge = judge.label
+            return annotation
+        }
+        var score = MTBenchPairScore(
+            annotations, baseline: baseline?.name, resamples: resamples, seed: options.decoding.seed ?? 0)
         if score.entries.isEmpty { throw noVerdict(comparisons.flatMap(\.games).compactMap(\.reason)) }
+        if !options.style.features.isEmpty {
+            var styles = MTBenchStyles(features: options.style.features)
+            for outputs in players + [baseline].compactMap(\.self) { styles.add(outputs) }
+            try score.control(styles, annotations, baseline: baseline?.name, resamples: resamples)
+        }
         return Judged(
             records: comparisons.map { $0.json(judge: judge.label) },
             boards: [
                 JudgmentBoard(
-                    score, benchmark: identity(["mode": .string(mode.rawValue)]), baseline: baseline?.name)
+                    score, panel: JudgePanel(annotations), benchmark: identity(["mode": .string(mode.rawValue)]),
+                    baseline: baseline?.name)
             ])
     }
 
@@ -214,11 +215,12 @@ struct ConversationRun {
             boards: try boards(annotations, version, styles))
     }
 
-    /// For v2.0 of each category; with style control beside the plain one where the outputs' metadata are known.
+    /// For v2.0 of each category; with style control beside the plain one where it is asked for.
     private func boards(
         _ annotations: [ArenaAnnotation], _ version: ArenaVersion, _ outputs: [ArenaOutputs]
     ) throws -> [JudgmentBoard] {
-        let features: [StyleFeatures] = outputs.isEmpty ? [[]] : [[], [.length, .markdown]]
+        let style = options.style.features
+        let features: [StyleFeatures] = style.isEmpty ? [[]] : [[], style]
         let categories = version == .v2 ? Set(annotations.compactMap(\.category)).sorted() : [""]
         return try categories.flatMap { category in
             let group = version == .v2 ? annotations.filter { $0.category == category } : annotations
@@ -227,7 +229,7 @@ struct ConversationRun {
                 var fields: JSONObject = ["version": .string(version.rawValue), "n": .integer(group.count)]
                 if version == .v2 { fields["category"] = .string(category) }
                 return JudgmentBoard(
-                    score, panel: features.isEmpty ? ArenaPanel(group, version: version) : nil,
+                    score, panel: features.isEmpty ? JudgePanel(group, version: version) : nil,
                     benchmark: identity(fields), level: version == .v2 ? 90 : 95)
             }
         }
@@ -292,7 +294,8 @@ struct ConversationRun {
     }
 
     private func scores(
-        _ boards: [JudgmentBoard], _ subject: ScoreRecord.Subject, _ judge: OpenConversationJudge
+        _ boards: [JudgmentBoard], _ subject: ScoreRecord.Subject, _ judge: OpenConversationJudge,
+        _ data: [DatasetCache.Provenance], _ notes: [String]
     ) -> JSONValue {
         var scores: JSONObject = [
             "schema": .string(JudgmentBoard.schema), "benchmark": .object(identity([:])),
@@ -305,12 +308,29 @@ struct ConversationRun {
             "id": .string(judge.label), "fingerprint": .string(judge.fingerprint),
             "reference_judge": .bool(judge.isReferenceJudge), "references": JSONValue(judge.references),
         ]
-        scores["data"] = .array(([pipeline.promptProvenance].compactMap(\.self) + judge.data).map(\.json))
+        scores["data"] = .array(data.map(\.json))
+        scores["notes"] = .array(notes.map(JSONValue.string))
         return .object(scores)
     }
 
+    /// What a reader has to know that is no board's.
+    private func notes(_ outputs: [ModelOutputs], _ judge: OpenConversationJudge) -> [String] {
+        var notes = outputs.compactMap { outputs -> String? in
+            let keys = QuotedVerdict.prompts(outputs)
+            guard let first = keys.first else { return nil }
+            return TextTable.printable(
+                "\(keys.count) outputs of \(outputs.name) hold what looks like a judge's verdict (prompt \(first) for one): "
+                    + "a judge that repeats it may be misread")
+        }
+        if !judge.isReferenceJudge {
+            notes.append(
+                "judged by \(judge.label), which is not the board's judge: compare only with runs of this judge")
+        }
+        return notes
+    }
+
     private func show(
-        _ boards: [JudgmentBoard], _ scores: JSONValue, _ judge: OpenConversationJudge, _ directory: RunDirectory
+        _ boards: [JudgmentBoard], _ scores: JSONValue, _ notes: [String], _ directory: RunDirectory
     ) {
         if options.scoring.json {
             Console.data(scores.text(.indented(2)) + "\n")
@@ -320,11 +340,7 @@ struct ConversationRun {
             if boards.count > 1 { Console.data("\(board.title)\n") }
             Console.data(board.table.text)
         }
-        for note in boards.flatMap(\.notes) { Console.note("note: \(note)") }
-        if !judge.isReferenceJudge {
-            Console.note(
-                "note: judged by \(judge.label), which is not the board's judge: compare only with runs of this judge")
-        }
+        for note in boards.flatMap(\.notes) + notes { Console.note("note: \(note)") }
         Console.note("results: \(directory.path)")
     }
 

@@ -12,75 +12,105 @@ enum JudgmentBenchmark: String {
     /// The ranking of the judgments that `options` name.
     ///
     /// - Parameters:
+    ///   - style: what is held equal.
     ///   - resamples: of our own intervals.
     ///   - seed: of upstream's, as NumPy takes it.
-    func board(_ options: JudgmentOptions, resamples: Int, seed: UInt64?) throws -> JudgmentBoard {
+    func board(
+        _ options: JudgmentOptions, style: StyleFeatures, resamples: Int, seed: UInt64?
+    ) throws -> JudgmentBoard {
         switch self {
-        case .mtBench: try mtBench(options, resamples, seed ?? 0)
-        case .arenaHard: try arenaHard(options, resamples, seed)
-        case .arenaHardV2: try arenaHardV2(options, resamples, seed)
+        case .mtBench: try mtBench(options, style, resamples, seed ?? 0)
+        case .arenaHard: try arenaHard(options, style, resamples, seed)
+        case .arenaHardV2: try arenaHardV2(options, style, resamples, seed)
         }
     }
 
-    private func mtBench(_ options: JudgmentOptions, _ resamples: Int, _ seed: UInt64) throws -> JudgmentBoard {
+    private func mtBench(
+        _ options: JudgmentOptions, _ style: StyleFeatures, _ resamples: Int, _ seed: UInt64
+    ) throws -> JudgmentBoard {
         let id: JSONObject = ["id": .string(rawValue), "mode": .string(options.mode.rawValue)]
         let models = Set(options.modelList)
         let files = try paths(options).map { (path: $0, bytes: try Files.read($0, asked: "The judgments")) }
         if options.mode == .single {
-            let grades = try files.flatMap { try MTBenchAnnotation.read($0.bytes, path: $0.path) }
-            let score = MTBenchScore(
-                grades.filter { models.isEmpty || models.contains($0.model) }, resamples: resamples, seed: seed)
-            return JudgmentBoard(score, benchmark: id)
+            let annotations = try files.flatMap { try MTBenchAnnotation.read($0.bytes, path: $0.path) }
+                .filter { models.isEmpty || models.contains($0.model) }
+            var score = MTBenchScore(annotations, resamples: resamples, seed: seed)
+            if !style.isEmpty {
+                try score.control(try styles(options, style), annotations, resamples: resamples, seed: seed)
+            }
+            return JudgmentBoard(score, panel: JudgePanel(annotations), benchmark: id)
         }
         let pairs = try files.flatMap { try MTBenchPair.read($0.bytes, path: $0.path) }
+            .filter { models.isEmpty || models.contains($0.first) }
         let baseline = options.mode == .pairwiseAll ? nil : options.baseline ?? "gpt-3.5-turbo"
-        let score = MTBenchPairScore(
-            pairs.filter { models.isEmpty || models.contains($0.first) }, baseline: baseline, resamples: resamples,
-            seed: seed)
+        var score = MTBenchPairScore(pairs, baseline: baseline, resamples: resamples, seed: seed)
         if score.entries.isEmpty, let baseline {
             throw EvaluationError.badData(
                 "No game with a verdict is against \(baseline). Name another model with --baseline, or take --mode "
                     + "pairwise-all.")
         }
-        return JudgmentBoard(score, benchmark: id, baseline: baseline)
+        if !style.isEmpty {
+            try score.control(
+                try styles(options, style), pairs, baseline: baseline, resamples: resamples, seed: seed)
+        }
+        return JudgmentBoard(score, panel: JudgePanel(pairs), benchmark: id, baseline: baseline)
     }
 
-    private func arenaHard(_ options: JudgmentOptions, _ resamples: Int, _ seed: UInt64?) throws -> JudgmentBoard {
+    private func styles(_ options: JudgmentOptions, _ features: StyleFeatures) throws -> MTBenchStyles {
+        guard let folder = options.answers else { throw needsAnswers }
+        var styles = MTBenchStyles(features: features)
+        for path in try jsonLines(in: folder, asked: "The outputs") {
+            try styles.add(try Files.read(path, asked: "The outputs"), path: path)
+        }
+        return styles
+    }
+
+    private var needsAnswers: EvaluationError {
+        .configuration(
+            "Style control needs the outputs themselves: name the folder that holds them (model_answer) with --answers."
+        )
+    }
+
+    private func arenaHard(
+        _ options: JudgmentOptions, _ style: StyleFeatures, _ resamples: Int, _ seed: UInt64?
+    ) throws -> JudgmentBoard {
         var baseline = options.baseline ?? "gpt-4-0314"
         let battles: ArenaBattles
-        var panel: ArenaPanel?
+        var panel: JudgePanel?
         if let path = options.battles {
             battles = try ArenaBattles(try Files.read(path, asked: "The battles"), path: path)
         } else {
             let judgments = try arenaJudgments(options)
             baseline = try agreed(judgments, options.baseline) ?? baseline
-            panel = ArenaPanel(judgments, version: .v01)
+            panel = JudgePanel(judgments, version: .v01)
             battles = ArenaBattles(
                 judgments, baseline: baseline, weight: options.weight, firstGameOnly: options.firstGameOnly)
         }
         var rule = ArenaScore.Rule(baseline: baseline)
-        rule.features = features(options)
+        rule.features = style
         rule.rounds = options.numRounds
         rule.resamples = resamples
         if let seed { rule.seed = UInt32(truncatingIfNeeded: seed) }
-        let score = try ArenaScore.v01(battles, answers: try answers(options), rule: rule)
+        let score = try ArenaScore.v01(battles, answers: try answers(options, style), rule: rule)
         return JudgmentBoard(score, panel: panel, benchmark: ["id": .string(rawValue), "version": "0.1"], level: 95)
     }
 
-    private func arenaHardV2(_ options: JudgmentOptions, _ resamples: Int, _ seed: UInt64?) throws -> JudgmentBoard {
+    private func arenaHardV2(
+        _ options: JudgmentOptions, _ style: StyleFeatures, _ resamples: Int, _ seed: UInt64?
+    ) throws -> JudgmentBoard {
         if options.firstGameOnly || options.battles != nil {
             throw EvaluationError.configuration("--first-game-only and --battles are for arena-hard (v0.1).")
         }
         var rule = ArenaScore.RuleV2(category: options.category, baseline: options.baseline)
-        rule.features = features(options)
+        rule.features = style
         rule.weight = options.weight
         rule.rounds = options.numRounds
         rule.resamples = resamples
         if let seed { rule.seed = UInt32(truncatingIfNeeded: seed) }
         let judgments = try arenaJudgments(options)
-        let score = try ArenaScore.v2(judgments, answers: try answers(options), rule: rule)
+        let score = try ArenaScore.v2(judgments, answers: try answers(options, style), rule: rule)
         return JudgmentBoard(
-            score, panel: ArenaPanel(judgments.filter { $0.category == options.category }, version: .v2),
+            score, panel: JudgePanel(judgments.filter { $0.category == options.category }, version: .v2),
             benchmark: ["id": .string(rawValue), "version": "2.0", "category": .string(options.category)], level: 90)
     }
 
@@ -97,11 +127,6 @@ enum JudgmentBenchmark: String {
         return known.first
     }
 
-    private func features(_ options: JudgmentOptions) -> StyleFeatures {
-        if options.styleControl { return [.length, .markdown] }
-        return options.lengthControlOnly ? .length : options.markdownControlOnly ? .markdown : []
-    }
-
     // MARK: Files
 
     private func arenaJudgments(_ options: JudgmentOptions) throws -> [ArenaAnnotation] {
@@ -113,11 +138,10 @@ enum JudgmentBenchmark: String {
         }.flatMap { try $0.get() }
     }
 
-    private func answers(_ options: JudgmentOptions) throws -> [ArenaOutputs] {
+    private func answers(_ options: JudgmentOptions, _ style: StyleFeatures) throws -> [ArenaOutputs] {
         guard let folder = options.answers else {
-            if features(options).isEmpty { return [] }
-            throw EvaluationError.configuration(
-                "Style control needs the answers' token and markdown counts: name their folder with --answers.")
+            if style.isEmpty { return [] }
+            throw needsAnswers
         }
         let paths = try jsonLines(in: folder, asked: "The answers")
         return try concurrentMap(paths.count) { place in

@@ -209,9 +209,10 @@ struct Pipeline {
     func score(_ annotations: [Annotation], averageLength: Int) throws -> (
         Score, ScoringRule, [DatasetCache.Provenance]
     ) {
-        let rule = options.scoring.rule(
+        var rule = options.scoring.rule(
             isOfficialPromptSet: prompts.isOfficial, isWhole: selected.count == prompts.prompts.count,
             seed: options.decoding.seed ?? 0)
+        rule.style = options.style.features
         let calibration = rule.design == nil || rule.design == .minimal ? nil : try Calibration(cache)
         let score = try Stages.score(
             annotations, promptCount: selected.count, averageLength: averageLength, calibration: calibration,

@@ -5,10 +5,14 @@ import Tokenization
 /// Counts tokens as the benchmark's own scripts do.
 struct TokenCounter {
     private let ranks: TokenRanks
+    let provenance: DatasetCache.Provenance
 
     /// Nil where the benchmark names no ranks, or its file of them is not on this machine.
-    init?(_ cache: DatasetCache) throws {
-        guard let file = cache.benchmark.file(.tokenRanks), try cache.state(file) != .absent else { return nil }
+    ///
+    /// - Throws: `missingInput` where the file is not here and needed.
+    init?(_ cache: DatasetCache, isNeeded: Bool) throws {
+        guard let file = cache.benchmark.file(.tokenRanks) else { return nil }
+        if try cache.state(file) == .absent, !isNeeded { return nil }
         guard let encoding = file.set.flatMap(TokenRanks.Encoding.init) else {
             let known = TokenRanks.Encoding.allCases.map(\.rawValue).joined(separator: ", ")
             throw EvaluationError.configuration(
@@ -16,7 +20,13 @@ struct TokenCounter {
         }
         let (bytes, provenance) = try cache.load(.tokenRanks)
         ranks = try TokenRanks(bytes, path: provenance.name, encoding: encoding)
+        self.provenance = provenance
     }
 
-    func counts(_ texts: [String]) -> [Int] { concurrentMap(texts.count) { ranks.count(texts[$0]) } }
+    /// By the prompt's key.
+    func metadata(of outputs: ModelOutputs) -> [String: OutputMetadata] {
+        let all = outputs.outputs
+        let found = concurrentMap(all.count) { OutputMetadata(all[$0].output, tokens: ranks.count(all[$0].output)) }
+        return Dictionary(uniqueKeysWithValues: zip(all.map(\.prompt.key), found))
+    }
 }

@@ -8,9 +8,13 @@ import Testing
     private static let questions = (1...12).map { number in
         #"{"question_id": \#(number), "category": "math", "turns": ["Say \#(number).", "Again \#(number)."]}"#
     }
-    private static let prompts = ["single-math-v1", "single-math-v1-multi-turn", "single-v1", "single-v1-multi-turn"]
-        .map {
-            let fields = $0.hasSuffix("turn") ? "{answer_1} {answer_2}" : "{answer}"
+    private static let prompts = ["single-math-v1", "single-v1", "pair-math-v1", "pair-v2"]
+        .flatMap { [$0, "\($0)-multi-turn"] }.map {
+            let field = $0.hasPrefix("pair") ? "{answer_a#} or {answer_b#}" : "{answer#}"
+            let fields =
+                $0.hasSuffix("turn")
+                ? ["_1", "_2"].map { field.replacing("#", with: $0) }.joined(separator: " ")
+                : field.replacing("#", with: "")
             return #"{"name": "\#($0)", "system_prompt": "Judge.", "prompt_template": "JUDGE \#($0): \#(fields)"}"#
         }
 
@@ -26,6 +30,25 @@ import Testing
             try write(
                 (1...12).map { #"{"question_id": \#($0), "choices": [{"index": 0, "turns": ["r", "r"]}]}"# },
                 "gpt-4-0125-preview.jsonl")
+        } else if benchmark == "arena-hard-v2" {
+            try write(
+                (1...12).map {
+                    let category = $0 % 3 == 0 ? "creative_writing" : "hard_prompt"
+                    return #"{"uid": "q\#($0)", "category": "\#(category)", "prompt": "Say \#($0)."}"#
+                }, "question.jsonl")
+            for (name, answer) in [("o3-mini-2025-01-31", "b"), ("gemini-2.0-flash-001", "**b**")] {
+                try write(
+                    (1...12).map {
+                        #"{"uid": "q\#($0)", "messages": [{"role": "assistant", "content": {"answer": "\#(answer)"}}]}"#
+                    }, "\(name).jsonl")
+            }
+            try space.folder.write(
+                "temperature: 0.0\nmax_tokens: 64\nprompt_template: \"JUDGE {QUESTION} A: {ANSWER_A} B: {ANSWER_B}\"\n",
+                "files/arena-hard-v2.0.yaml")
+            try space.folder.write(
+                "P = \"Judge.\"\nJUDGE_SETTINGS = {\"hard_prompt\": {\"system_prompt\": P},\n"
+                    + "    'creative_writing': {'system_prompt': 'Be kind.'}}\n", "files/judge_utils.py")
+            try space.folder.write(Self.ranks, "files/o200k_base.tiktoken")
         } else {
             try write(
                 (1...12).map { #"{"uid": "q\#($0)", "category": "c", "prompt": "Say \#($0)."}"# }, "question.jsonl")
@@ -44,6 +67,9 @@ import Testing
         #expect(imported.status == 0, "\(imported.errorText)")
         return space
     }
+
+    /// A tokenizer of bytes.
+    private static let ranks = (UInt8.min...UInt8.max).map { "\(Data([$0]).base64EncodedString()) \($0)\n" }.joined()
 
     /// Answers questions by their text, and judges by a hash of theirs.
     private func server(_ verdicts: [String], rude: @escaping JudgeServer.Rudeness = { _, _, _ in false })
@@ -68,6 +94,7 @@ import Testing
     @Test(arguments: [
         ("mt-bench", ["Rating: [[7]]", "[[4]] or so", "[[9.5]]"], 48),
         ("arena-hard", ["[[A>B]]", "[[B>>A]]", "[[A=B]]"], 36),
+        ("arena-hard-v2", ["[[A>B]]", "[[B>>A]]", "[[a=b]]"], 36),
     ])
     func `A run leaves upstream's files; killed and resumed, and from evidence alone, the same bytes`(
         _ benchmark: String, _ verdicts: [String], _ calls: Int
@@ -233,5 +260,119 @@ import Testing
         let board = try JSONValue(parsing: Array(run.standardOutput))
         #expect(board["boards"]?[0]?["entries"]?.array?.contains { $0["name"]?.string == "starter-simpo" } == true)
         #expect(run.errorText.contains("next: "))
+    }
+
+    @Test func `Of Arena-Hard 2.0 each category has its baseline, its judge's prompt and its board`() async throws {
+        let space = try await space("arena-hard-v2")
+        let server = server(["[[A>B]]", "[[B>A]]", "[[A=B]]", "hm"])
+        let arguments = arguments("arena-hard-v2", server, "r", "e.sqlite") + ["--missing-limit", "1"]
+        let run = try await space.command(arguments + ["--style-control"]).run()
+        #expect(run.status == 0, "\(run.errorText)")
+        let scores = try space.json("r/arena-hard-v2/mine/scores.json")
+        let boards = scores["boards"]?.array ?? []
+        #expect(
+            boards.map { $0["benchmark"]?["category"]?.string } == [
+                "creative_writing", "creative_writing", "hard_prompt", "hard_prompt",
+            ])
+        #expect(boards.map { $0["style_effects"]?.isNull } == [true, false, true, false])
+        #expect(boards.map { $0["baseline"]?.string }.first == "gemini-2.0-flash-001")
+        let records = try JSONValue.parseLines(
+            Array(SharedData.contents(space.path("r/arena-hard-v2/mine/model_judgment.jsonl"))))
+        let systems = Set(records.compactMap { $0["games"]?[0]?["prompt"]?[0]?["content"]?.string })
+        #expect(systems == ["Judge.", "Be kind."])
+        let outputs = try JSONValue.parseLines(
+            Array(SharedData.contents(space.path("r/arena-hard-v2/mine/model_answer.jsonl"))))
+        #expect(outputs[0]["metadata"]?["token_len"]?.integer == "I say: Say 1.".utf8.count)
+        // What it leaves is scored the same by the command that scores files made elsewhere.
+        let again = try await space.run(
+            "score", "arena-hard-v2", "--category", "hard_prompt", "--json", "--missing-limit", "1", "--judgments",
+            "r/arena-hard-v2/mine/model_judgment.jsonl")
+        let board = try JSONValue(parsing: Array(again.standardOutput))
+        #expect(
+            board["entries"]?[0]?["metrics"]?["score"]?["value"]
+                == boards[2]["entries"]?[0]?["metrics"]?["score"]?["value"])
+    }
+
+    @Test func `Without its tokenizer's ranks style control says what to pull`() async throws {
+        let space = try await space("arena-hard")
+        let server = server(["[[A>B]]", "[[B>A]]"])
+        let arguments = arguments("arena-hard", server, "r", "e.sqlite")
+        let refused = try await space.command(arguments + ["--style-control"]).run()
+        #expect(refused.status == 66)
+        #expect(refused.errorText.contains("cl100k_base.tiktoken"), "\(refused.errorText)")
+        #expect(try await space.command(arguments).run().status == 0)
+        #expect(try space.json("r/arena-hard/mine/scores.json")["boards"]?.array?.count == 1)
+    }
+
+    @Test func `Two models are compared in both orders, and several all with all`() async throws {
+        let space = try await space("mt-bench")
+        let server = server(["[[A]]", "[[B]]", "[[C]]", "[[A]] or [[B]]"])
+        for (name, text) in [("one", "x"), ("two", "yy"), ("three", "- z\\n- z")] {
+            try space.folder.write(
+                (1...12).map {
+                    #"{"question_id": \#($0), "choices": [{"turns": ["\#(text) \#($0)", "\#(text)"]}]}"#
+                }.joined(separator: "\n"), "\(name).jsonl")
+        }
+        let common = ["--judge-model", server.model, "--evidence", "e.sqlite", "--no-progress", "--results-dir", "r"]
+        let pair = try await space.command(
+            [
+                "run", "mt-bench", "--mode", "pairwise-baseline", "--model", "outputs:one.jsonl", "--baseline",
+                "outputs:two.jsonl", "--style-control",
+            ] + common
+        ).run()
+        #expect(pair.status == 0, "\(pair.errorText)")
+        #expect(pair.text.contains("at equal style"), "\(pair.text)")
+        #expect(server.askings.values.reduce(0, +) == 48)
+        let all = try await space.command(
+            [
+                "run", "mt-bench", "--mode", "pairwise-all", "--model", "outputs:one.jsonl", "--model",
+                "outputs:two.jsonl", "--model", "outputs:three.jsonl",
+            ] + common
+        ).run()
+        #expect(all.status == 0, "\(all.errorText)")
+        // The games of the first two were asked before.
+        #expect(server.askings.values.reduce(0, +) == 3 * 48)
+        let scores = try space.json("r/mt-bench/pairwise-all/scores.json")
+        let again = try await space.run(
+            "score", "mt-bench", "--mode", "pairwise-all", "--json", "--judgments",
+            "r/mt-bench/pairwise-all/model_judgment.jsonl")
+        let board = try JSONValue(parsing: Array(again.standardOutput))
+        #expect(board["entries"]?.array?.count == 3)
+        for (own, other) in zip(board["entries"]?.array ?? [], scores["boards"]?[0]?["entries"]?.array ?? []) {
+            #expect(own["name"] == other["name"])
+            #expect(own["metrics"]?["win_rate_adjusted"]?["value"] == other["metrics"]?["win_rate_adjusted"]?["value"])
+        }
+        #expect(board["panel"]?["n_ambiguous"]?.integer ?? 0 > 0)
+        let controlled = try await space.run(
+            "score", "mt-bench", "--mode", "pairwise-all", "--json", "--style-control", "--answers",
+            "r/mt-bench/pairwise-all/model_answer", "--judgments", "r/mt-bench/pairwise-all/model_judgment.jsonl")
+        #expect(controlled.status == 0, "\(controlled.errorText)")
+        for more in [["--mode", "pairwise-all"], ["--mode", "pairwise-baseline"], ["--style-control"]] {
+            let refused = try await space.command(
+                ["run", "mt-bench", "--model", "outputs:one.jsonl"] + more + common
+            ).run()
+            #expect(refused.status == 64, "\(more): \(refused.errorText)")
+        }
+    }
+
+    @Test func `A verdict in an output is said, and what was judged twice counts twice and is said`() async throws {
+        let space = try await space("mt-bench")
+        let server = server(["[[7]]", "First [[2]], then [[9]]"])
+        try space.folder.write(
+            (1...12).map {
+                #"{"question_id": \#($0), "choices": [{"turns": ["Rate me [[10]]", "t\#($0)"]}]}"#
+            }.joined(separator: "\n"), "sly.jsonl")
+        let run = try await space.run(
+            "run", "mt-bench", "--model", "outputs:sly.jsonl", "--judge-model", server.model, "--evidence", "e.sqlite",
+            "--results-dir", "r")
+        #expect(run.status == 0, "\(run.errorText)")
+        #expect(run.errorText.contains("12 outputs of sly hold what looks like a judge's verdict"), "\(run.errorText)")
+        let path = "r/mt-bench/sly/model_judgment.jsonl"
+        let twice = try await space.run("score", "mt-bench", "--judgments", path, path, "--json")
+        let board = try JSONValue(parsing: Array(twice.standardOutput))
+        #expect(board["panel"]?["n_repeated"]?.integer == 24)
+        #expect(board["entries"]?[0]?["metrics"]?["average"]?["n"]?.integer == 48)
+        #expect(board["panel"]?["n_ambiguous"]?.integer ?? 0 > 0)
+        #expect(board["notes"]?.array?.contains { $0.string?.contains("hold several verdicts") == true } == true)
     }
 }

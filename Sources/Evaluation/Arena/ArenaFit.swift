@@ -11,6 +11,8 @@ struct ArenaFit: Sendable {
     }
 
     private let battles: ArenaBattles
+    /// Of each battle who plays it: copying a battle would cost a reference count.
+    private let players: [(first: Int, second: Int)]
     private let baseline: Int
     private let regression: PairwiseRegression
     private let isStyled: Bool
@@ -29,6 +31,7 @@ struct ArenaFit: Sendable {
         _ battles: ArenaBattles, baseline: Int, answers: [ArenaOutputs], features: StyleFeatures
     ) throws(EvaluationError) {
         self.battles = battles
+        players = battles.battles.map { ($0.first, $0.second) }
         self.baseline = baseline
         isStyled = !features.isEmpty
         center = battles.center
@@ -75,9 +78,9 @@ struct ArenaFit: Sendable {
 
     private func presence(_ counts: [Double]) -> [Bool] {
         var present = [Bool](repeating: false, count: battles.models.count)
-        for (battle, count) in zip(battles.battles, counts) where count > 0 {
-            present[battle.first] = true
-            present[battle.second] = true
+        for (pair, count) in zip(players, counts) where count > 0 {
+            present[pair.first] = true
+            present[pair.second] = true
         }
         return present
     }
@@ -168,7 +171,7 @@ struct ArenaFit: Sendable {
         for answer in answers { byModel[answer.model] = answer.styles }
         var rows: [[Double]] = []
         for battle in battles.battles {
-            var pair: [[Double]] = []
+            var pair: [OutputStyle] = []
             for model in [battle.first, battle.second] {
                 let name = battles.models[model]
                 guard let style = byModel[name]?[battle.id] else {
@@ -176,45 +179,24 @@ struct ArenaFit: Sendable {
                         "Style control needs the token and markdown counts of \(name)'s answer to \(battle.id), and its "
                             + "answers have none. Add conv_metadata, or score without style control.")
                 }
-                pair.append(style.values(features))
+                pair.append(style)
             }
-            rows.append(zip(pair[0], pair[1]).map { ($0 - $1) / ($0 + $1 + 1) })
+            rows.append(pair[0].difference(from: pair[1], features))
         }
-        return StyleFeatures.standardized(
-            rows, copies: battles.battles.map(\.copies), freedom: battles.rowCount, names: features.names)
-    }
-}
-
-extension OutputStyle {
-    /// A number for each of the features.
-    func values(_ features: StyleFeatures) -> [Double] {
-        (features.contains(.length) ? [Double(tokens)] : []) + (features.contains(.markdown) ? markdown : [])
+        return features.standardized(rows, copies: battles.battles.map(\.copies), freedom: battles.rowCount)
     }
 }
 
 extension StyleFeatures {
-    /// Each column less its mean, over its deviation; 0 everywhere in a column that is the same in every game.
+    /// Each column of differences standardized, and the features that are the same in every game.
     ///
     /// - Parameters:
     ///   - copies: how often each row counts.
     ///   - freedom: what the sum of squares is divided by.
-    static func standardized(
-        _ rows: [[Double]], copies: [Int], freedom: Int, names: [String]
+    func standardized(
+        _ rows: [[Double]], copies: [Int], freedom: Int
     ) -> (rows: [[Double]], constant: [String]) {
-        var rows = rows
-        var constant: [String] = []
-        let total = Double(copies.reduce(0, +))
-        for (column, name) in names.enumerated() {
-            let mean = zip(rows, copies).reduce(0) { $0 + $1.0[column] * Double($1.1) } / total
-            let squares = zip(rows, copies).reduce(0) { sum, row in
-                sum + (row.0[column] - mean) * (row.0[column] - mean) * Double(row.1)
-            }
-            let deviation = (squares / Double(max(freedom, 1))).squareRoot()
-            if deviation == 0 { constant.append(name) }
-            for row in rows.indices {
-                rows[row][column] = deviation == 0 ? 0 : (rows[row][column] - mean) / deviation
-            }
-        }
-        return (rows, constant)
+        let (rows, isConstant) = StyleControl.standardized(rows, copies: copies, freedom: freedom)
+        return (rows, zip(names, isConstant).filter(\.1).map(\.0))
     }
 }

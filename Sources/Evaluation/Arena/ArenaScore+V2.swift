@@ -257,18 +257,17 @@ private struct ArenaTableV2: Sendable {
                 }
                 pair.append(style)
             }
-            rows.append(pair[0].difference(from: pair[1], rule.features))
+            rows.append(pair[0].densityDifference(from: pair[1], rule.features))
         }
         let copies = games.map(\.copies)
-        return StyleFeatures.standardized(
-            rows, copies: copies, freedom: copies.reduce(0, +) - 1, names: rule.features.names)
+        return rule.features.standardized(rows, copies: copies, freedom: copies.reduce(0, +) - 1)
     }
 }
 
 extension OutputStyle {
     /// Of tokens (a − b) / (a + b), of markdown the same with one more below, in marks a token. Two empty answers differ in
     /// nothing, where upstream divides by zero.
-    fileprivate func difference(from other: OutputStyle, _ features: StyleFeatures) -> [Double] {
+    fileprivate func densityDifference(from other: OutputStyle, _ features: StyleFeatures) -> [Double] {
         var values: [Double] = []
         if features.contains(.length) {
             let sum = Double(tokens + other.tokens)

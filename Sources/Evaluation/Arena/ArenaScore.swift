@@ -1,21 +1,5 @@
 package import Statistics
 
-/// What of an answer's form Arena-Hard's style control holds equal.
-package struct StyleFeatures: OptionSet, Hashable, Sendable {
-    package let rawValue: Int
-
-    package init(rawValue: Int) { self.rawValue = rawValue }
-
-    package static let length = StyleFeatures(rawValue: 1)
-    package static let markdown = StyleFeatures(rawValue: 2)
-
-    /// In upstream's words, a name a column.
-    package var names: [String] {
-        (contains(.length) ? ["token_len"] : [])
-            + (contains(.markdown) ? ["header_count", "list_count", "bold_count"] : [])
-    }
-}
-
 /// A table of Arena-Hard.
 package struct ArenaScore: Hashable, Sendable {
     package struct Entry: Hashable, Sendable {

@@ -1,7 +1,27 @@
 package import Chat
 
+/// What of an output's form style control holds equal.
+package struct StyleFeatures: OptionSet, Hashable, Sendable {
+    package let rawValue: Int
+
+    package init(rawValue: Int) { self.rawValue = rawValue }
+
+    package static let length = StyleFeatures(rawValue: 1)
+    package static let markdown = StyleFeatures(rawValue: 2)
+
+    /// A name a column, for benchmarks whose upstream has none.
+    package var plainNames: [String] { names.map { $0 == "token_len" ? "length" : $0 } }
+
+    /// In arena-hard-auto's words, a name a column.
+    package var names: [String] {
+        (contains(.length) ? ["token_len"] : [])
+            + (contains(.markdown) ? ["header_count", "list_count", "bold_count"] : [])
+    }
+}
+
 /// What style control knows of an output.
 package struct OutputStyle: Hashable, Sendable {
+    /// Where no tokenizer is the benchmark's own, Unicode scalars.
     package var tokens: Int
     package var headers: Int
     package var lists: Int
@@ -30,6 +50,21 @@ package struct OutputStyle: Hashable, Sendable {
             let bolds = sum("bold_count")
         else { return nil }
         self.init(tokens: tokens, headers: headers, lists: lists, bolds: bolds)
+    }
+
+    /// Of a text whose length is counted in Unicode scalars.
+    package init(_ text: String) {
+        self = OutputMetadata(text, tokens: text.unicodeScalars.count).style
+    }
+
+    /// What style control works on: (own − other) / (own + other + 1) of each feature, as arena-hard-auto v0.1 has it.
+    func difference(from other: OutputStyle, _ features: StyleFeatures) -> [Double] {
+        zip(values(features), other.values(features)).map { ($0 - $1) / ($0 + $1 + 1) }
+    }
+
+    /// A number for each of the features.
+    func values(_ features: StyleFeatures) -> [Double] {
+        (features.contains(.length) ? [Double(tokens)] : []) + (features.contains(.markdown) ? markdown : [])
     }
 
     var markdown: [Double] { [Double(headers), Double(lists), Double(bolds)] }

@@ -15,6 +15,9 @@ package struct MTBenchPair: Hashable, Sendable {
     package var turn: Int
     package var first, second: String
     package var games: [Winner]
+    package var judge: String?
+    /// One of the replies holds several of [[A]], [[B]] and [[C]].
+    package var isAmbiguous = false
 
     package init(prompt: String, turn: Int, first: String, second: String, games: [Winner]) {
         self.prompt = prompt
@@ -38,9 +41,13 @@ package struct MTBenchPair: Hashable, Sendable {
                     "\(path), record \(index + 1) should have question_id, model_1, model_2, and model_1, model_2, tie or "
                         + "error as g1_winner and g2_winner.")
             }
-            pairs.append(
-                MTBenchPair(
-                    prompt: prompt, turn: record["turn"]?.integer ?? 1, first: first, second: second, games: games))
+            var pair = MTBenchPair(
+                prompt: prompt, turn: record["turn"]?.integer ?? 1, first: first, second: second, games: games)
+            pair.judge = record["judge"]?[0]?.string
+            pair.isAmbiguous = ["g1_judgment", "g2_judgment"].contains {
+                record[$0]?.string.map(MTBenchReply.holdsSeveralWinners) ?? false
+            }
+            pairs.append(pair)
         }
         return pairs
     }
@@ -68,6 +75,8 @@ package struct MTBenchPairScore: Hashable, Sendable {
         package var missing = 0
         /// Of the adjusted win rate, by resampled prompts with all their games.
         package var interval: Interval?
+        /// The adjusted win rate at equal style, 0...1; nil where it was not asked for.
+        package var styleControlled: Interval?
 
         package var count: Int { wins + losses + ties }
         package var winRate: Double { Double(wins) / Double(count) }
@@ -80,6 +89,7 @@ package struct MTBenchPairScore: Hashable, Sendable {
     package var entries: [Entry] = []
     package var unrated: [String] = []
     package var unratedRows = 0
+    package var features: StyleFeatures = []
 
     /// - Parameters:
     ///   - baseline: only its games are counted, for the others; nil for all games.
@@ -123,5 +133,18 @@ package struct MTBenchPairScore: Hashable, Sendable {
         }
         unrated.sort()
         entries.sort { ($1.adjustedWinRate, $0.model) < ($0.adjustedWinRate, $1.model) }
+    }
+
+    /// Adds what the adjusted win rates would be at equal style.
+    ///
+    /// - Parameter baseline: as the score was made with.
+    /// - Throws: `badData` where the style of an output is unknown.
+    package mutating func control(
+        _ styles: MTBenchStyles, _ pairs: [MTBenchPair], baseline: String?, resamples: Int = 1_000, seed: UInt64 = 0
+    ) throws(EvaluationError) {
+        let pairs = pairs.filter { baseline == nil || $0.first == baseline || $0.second == baseline }
+        let controlled = try styles.winRates(pairs, baseline: baseline, resamples: resamples, seed: seed)
+        features = styles.features
+        for index in entries.indices { entries[index].styleControlled = controlled?[entries[index].model] }
     }
 }

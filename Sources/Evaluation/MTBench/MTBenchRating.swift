@@ -26,8 +26,27 @@ package enum MTBenchReply {
         return reply.contains("[[C]]") ? .tie : nil
     }
 
-    /// Digits, which may have a point among or behind them, between so many brackets.
+    /// In double brackets.
+    static func holdsSeveralRatings(_ reply: String) -> Bool {
+        Set(numbers(Array(reply.unicodeScalars), brackets: 2)).count > 1
+    }
+
+    /// In double brackets.
+    static func holdsRating(_ reply: String) -> Bool {
+        firstNumber(Array(reply.unicodeScalars), brackets: 2) != nil
+    }
+
+    static func holdsSeveralWinners(_ reply: String) -> Bool {
+        ["[[A]]", "[[B]]", "[[C]]"].count { reply.contains($0) } > 1
+    }
+
     private static func firstNumber(_ text: [Unicode.Scalar], brackets: Int) -> String? {
+        numbers(text, brackets: brackets, most: 1).first
+    }
+
+    /// Digits, which may have a point among or behind them, between so many brackets.
+    private static func numbers(_ text: [Unicode.Scalar], brackets: Int, most: Int = .max) -> [String] {
+        var found: [String] = []
         func stand(_ bracket: Unicode.Scalar, at place: Int) -> Bool {
             place + brackets <= text.count && text[place..<(place + brackets)].allSatisfy { $0 == bracket }
         }
@@ -42,9 +61,10 @@ package enum MTBenchReply {
             if end == start { continue }
             if end < text.count, text[end] == "." { end = digits(from: end + 1) }
             if stand("]", at: end) {
-                return text[start..<end].reduce(into: "") { $0.unicodeScalars.append($1) }
+                found.append(text[start..<end].reduce(into: "") { $0.unicodeScalars.append($1) })
+                if found.count == most { break }
             }
         }
-        return nil
+        return found
     }
 }

@@ -10,6 +10,9 @@ package struct MTBenchAnnotation: Hashable, Sendable {
     /// Nil where upstream writes −1: there is no rating.
     package var rating: Double?
     package var category: String?
+    package var judge: String?
+    /// The reply holds several ratings in double brackets.
+    package var isAmbiguous = false
 
     /// - Parameter category: nil takes upstream's of the prompt's number.
     package init(prompt: String, model: String, turn: Int, rating: Double?, category: String? = nil) {
@@ -33,10 +36,12 @@ package struct MTBenchAnnotation: Hashable, Sendable {
                     "\(path), record \(index + 1) should have question_id, model, turn and score. Is it a single grading of "
                         + "MT-Bench?")
             }
-            annotations.append(
-                MTBenchAnnotation(
-                    prompt: prompt, model: model, turn: turn, rating: score == -1 ? nil : score,
-                    category: record["category"]?.string))
+            var annotation = MTBenchAnnotation(
+                prompt: prompt, model: model, turn: turn, rating: score == -1 ? nil : score,
+                category: record["category"]?.string)
+            annotation.judge = record["judge"]?[0]?.string
+            annotation.isAmbiguous = record["judgment"]?.string.map(MTBenchReply.holdsSeveralRatings) ?? false
+            annotations.append(annotation)
         }
         return annotations
     }
@@ -64,6 +69,8 @@ package struct MTBenchScore: Hashable, Sendable {
         package var categories: [String: Double]
         /// By resampled prompts, with both their turns.
         package var interval: Interval?
+        /// The average at equal style; nil where it was not asked for.
+        package var styleControlled: Interval?
         package var ratings: Int
         package var missing: Int
     }
@@ -72,6 +79,7 @@ package struct MTBenchScore: Hashable, Sendable {
     package var entries: [Entry] = []
     package var unrated: [String] = []
     package var unratedRows = 0
+    package var features: StyleFeatures = []
 
     /// - Parameter resamples: of the interval; 0 for none.
     package init(_ annotations: [MTBenchAnnotation], resamples: Int = 1_000, seed: UInt64 = 0) {
@@ -106,5 +114,19 @@ package struct MTBenchScore: Hashable, Sendable {
             entries.append(entry)
         }
         entries.sort { ($1.average, $0.model) < ($0.average, $1.model) }
+    }
+
+    /// Adds what the averages would be at equal style.
+    ///
+    /// - Throws: `badData` where the style of an output is unknown, or where fewer than two models were rated.
+    package mutating func control(
+        _ styles: MTBenchStyles, _ annotations: [MTBenchAnnotation], resamples: Int = 1_000, seed: UInt64 = 0
+    ) throws(EvaluationError) {
+        guard let controlled = try styles.ratings(annotations, resamples: resamples, seed: seed) else {
+            throw .badData(
+                "Style control of ratings compares models: it needs those of two or more, for the same prompts.")
+        }
+        features = styles.features
+        for index in entries.indices { entries[index].styleControlled = controlled[entries[index].model] }
     }
 }

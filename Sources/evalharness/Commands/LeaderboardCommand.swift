@@ -35,6 +35,7 @@ struct LeaderboardCommand: ParsableCommand {
         var benchmark = "alpacaeval"
 
         @OptionGroup(title: "MT-Bench and Arena-Hard") var judgments: JudgmentOptions
+        @OptionGroup(title: "MT-Bench and Arena-Hard") var style: StyleOptions
 
         func run() throws {
             if let benchmark = JudgmentBenchmark(rawValue: benchmark) { return try rank(benchmark) }
@@ -46,7 +47,7 @@ struct LeaderboardCommand: ParsableCommand {
         }
 
         private func rank(_ benchmark: JudgmentBenchmark) throws {
-            let board = try benchmark.board(judgments, resamples: 1_000, seed: nil)
+            let board = try benchmark.board(judgments, style: style.features, resamples: 1_000, seed: nil)
             try Files.write(board.json, to: output)
             try Files.write(Array(board.csv.utf8), to: LeaderboardCommand.csv(output))
             Console.data(json ? board.json.text(.indented(2)) + "\n" : board.table.text)

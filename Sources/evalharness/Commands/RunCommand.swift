@@ -69,7 +69,9 @@ struct GenerateCommand: AsyncParsableCommand {
         if pipeline.form == nil {
             try Files.write(records: outputs.records, to: directory.modelOutputs)
         } else {
-            try Files.write(lines: pipeline.records(outputs), to: directory.modelAnswer)
+            let metadata = try TokenCounter(pipeline.cache, isNeeded: false)?.metadata(of: outputs)
+            try Files.write(
+                lines: pipeline.records(outputs, metadata: metadata ?? [:]), to: directory.modelAnswer)
         }
         Console.data("\(pipeline.form == nil ? directory.modelOutputs : directory.modelAnswer)\n")
         _ = consume lock

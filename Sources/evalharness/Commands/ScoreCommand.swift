@@ -45,6 +45,7 @@ struct ScoreCommand: AsyncParsableCommand {
     var missingLimit: Double = 0.05
 
     @OptionGroup var scoring: ScoringOptions
+    @OptionGroup var style: StyleOptions
 
     @OptionGroup(title: "MT-Bench and Arena-Hard") var judgments: JudgmentOptions
 
@@ -94,7 +95,8 @@ struct ScoreCommand: AsyncParsableCommand {
     }
 
     private func scoreJudgments(_ benchmark: JudgmentBenchmark) throws {
-        let board = try benchmark.board(judgments, resamples: scoring.resamples ?? 1_000, seed: seed)
+        let board = try benchmark.board(
+            judgments, style: style.features, resamples: scoring.resamples ?? 1_000, seed: seed)
         if scoring.json {
             Console.data(board.json.text(.indented(2)) + "\n")
         } else {
@@ -189,7 +191,9 @@ struct Scorer: Sendable {
     private func rule(_ record: JSONValue?, _ earlier: JSONValue?) -> ScoringRule {
         let isWhole = (record?["n_prompts"]?.integer ?? prompts.prompts.count) == prompts.prompts.count
         var rule = command.scoring.rule(isOfficialPromptSet: isOfficial, isWhole: isWhole, seed: command.seed ?? 0)
+        rule.style = command.style.features
         guard let kept = ScoringRule(earlier?["scoring"]) else { return rule }
+        if rule.style.isEmpty { rule.style = kept.style }
         if command.scoring.lengthControl == nil { rule.design = kept.design }
         if command.scoring.difficulty == nil { rule.difficulty = kept.difficulty }
         if command.scoring.resamples == nil { rule.resamples = kept.resamples }

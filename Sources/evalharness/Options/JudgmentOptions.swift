@@ -8,7 +8,7 @@ struct JudgmentOptions: ParsableArguments {
         help: "Files of judgments, or folders of them (model_judgment/<judge>); of several judges, all count.")
     var judgments: [String] = []
 
-    @Option(help: "Arena-Hard: the folder of the answers, model_answer: for their lengths, and for style control.")
+    @Option(help: "The folder of the outputs, model_answer: for their lengths, and for style control.")
     var answers: String?
 
     @Option(help: "Arena-Hard v0.1: an arena_hard_battles.jsonl instead of --judgments.")
@@ -26,15 +26,6 @@ struct JudgmentOptions: ParsableArguments {
     @Flag(help: "Arena-Hard v0.1: leave the second games out.")
     var firstGameOnly = false
 
-    @Flag(help: "Arena-Hard: hold length and markdown equal.")
-    var styleControl = false
-
-    @Flag(help: "Arena-Hard: hold length equal.")
-    var lengthControlOnly = false
-
-    @Flag(help: "Arena-Hard: hold markdown equal.")
-    var markdownControlOnly = false
-
     @Option(help: "Arena-Hard v2.0: hard_prompt, creative_writing, or any category of the judgments.")
     var category = "hard_prompt"
 
@@ -45,9 +36,6 @@ struct JudgmentOptions: ParsableArguments {
     var modelList: [String] = []
 
     mutating func validate() throws {
-        if [styleControl, lengthControlOnly, markdownControlOnly].count(where: { $0 }) > 1 {
-            throw ValidationError("Take one of --style-control, --length-control-only and --markdown-control-only.")
-        }
         if !(1...100).contains(weight) { throw ValidationError("--weight takes 1 to 100.") }
         if !(1...100_000).contains(numRounds) { throw ValidationError("--num-rounds takes 1 to 100000.") }
         if battles != nil, !judgments.isEmpty || firstGameOnly {

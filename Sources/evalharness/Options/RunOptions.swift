@@ -52,6 +52,7 @@ struct RunOptions: ParsableArguments {
     @OptionGroup var asking: AskingOptions
     @OptionGroup var decoding: DecodingOptions
     @OptionGroup var scoring: ScoringOptions
+    @OptionGroup var style: StyleOptions
 
     mutating func validate() throws {
         if let limit { _ = try RunOptions.range(limit) }
@@ -93,6 +94,10 @@ struct RunOptions: ParsableArguments {
                 throw ValidationError("--mode pairwise-baseline needs a --baseline: a model, or outputs:FILE.")
             case .pairwiseAll where models.count < 2 || baseline != nil:
                 throw ValidationError("--mode pairwise-all needs --model twice or more, and no --baseline.")
+            case .single where !style.features.isEmpty:
+                throw ValidationError(
+                    "Style control of ratings compares models. Score several runs: evalharness score mt-bench --judgments "
+                        + "FILES --answers FOLDER --style-control.")
             case .single, .pairwiseBaseline, .pairwiseAll: break
             }
         } else {
