@@ -15,20 +15,22 @@ package enum Files {
         if status.st_mode & S_IFMT == S_IFDIR {
             throw .missingInput("\(what) should be a file, but \(path) is a folder. Name a file in it.")
         }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(Int(status.st_size) + 1)
         var failure: Int32 = 0
-        var chunk = [UInt8](repeating: 0, count: 1 << 18)
-        while true {
-            let count = Glibc.read(descriptor, &chunk, chunk.count)
-            if count > 0 {
-                bytes.append(contentsOf: chunk[0..<count])
-            } else if count == 0 {
-                break
-            } else if errno != EINTR {
-                failure = errno
-                break
+        // As many as the file says it has, straight to where they stay; then what a pipe or a growing file has more.
+        var bytes = [UInt8](unsafeUninitializedCapacity: max(0, Int(status.st_size))) { buffer, filled in
+            while filled < buffer.count {
+                let count = Glibc.read(descriptor, buffer.baseAddress! + filled, buffer.count - filled)
+                if count < 0, errno == EINTR { continue }
+                if count < 0 { failure = errno }
+                if count <= 0 { return }
+                filled += count
             }
+        }
+        var chunk = [UInt8](repeating: 0, count: 1 << 16)
+        while failure == 0 {
+            let count = Glibc.read(descriptor, &chunk, chunk.count)
+            if count == 0 { break }
+            if count > 0 { bytes += chunk[..<count] } else if errno != EINTR { failure = errno }
         }
         if failure != 0 { throw .inputOutput("Reading \(path) failed: \(reason(failure)).") }
         return bytes

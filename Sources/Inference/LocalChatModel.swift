@@ -63,8 +63,15 @@ package final class LocalChatModel: ChatModel {
         }
     }
 
+    /// - Throws: `ModelFailure`, also where the conversation is longer than the context: no answer is not an empty one.
     package func complete(_ request: ChatRequest) async throws -> Completion {
-        try await completions(request, prompt: format.ids(request.messages), count: 1)[0]
+        let prompt = try format.ids(request.messages)
+        let limit = engine.model.configuration.contextLength
+        if prompt.count > limit {
+            throw ModelFailure.requestFailed(
+                "\(name): the conversation has \(prompt.count) tokens, and the model's context \(limit).")
+        }
+        return try await completions(request, prompt: prompt, count: 1)[0]
     }
 
     /// The completions of `answers`.

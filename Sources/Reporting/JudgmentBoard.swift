@@ -205,13 +205,13 @@ package struct JudgmentBoard: Sendable {
         return [.number(lower), .number(upper)]
     }
 
+    /// The most frequent reasons; a judge that stammers makes as many labels as it likes.
     private static func words(_ missing: [String: Int]) -> [String] {
-        missing.isEmpty
-            ? []
-            : [
-                "not scored: "
-                    + missing.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }.joined(separator: ", ")
-            ]
+        if missing.isEmpty { return [] }
+        let sorted = missing.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+        let others = sorted.dropFirst(8).reduce(0) { $0 + $1.value }
+        let named = sorted.prefix(8).map { "\($0.value) × \(String($0.key.prefix(40)))" }
+        return ["not scored: " + (named + (others > 0 ? ["\(others) × other labels"] : [])).joined(separator: ", ")]
     }
 
     private static func words(_ panel: JudgePanel) -> [String] {

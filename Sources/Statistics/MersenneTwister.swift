@@ -43,8 +43,12 @@ package struct MersenneTwister: RandomNumberGenerator, Sendable {
     /// The next 32 bits.
     package mutating func nextUInt32() -> UInt32 {
         if position == Self.size { twist() }
-        var y = state[position]
         position += 1
+        return Self.tempered(state[position - 1])
+    }
+
+    private static func tempered(_ word: UInt32) -> UInt32 {
+        var y = word
         y ^= y >> 11
         y ^= (y << 7) & 0x9D2C_5680
         y ^= (y << 15) & 0xEFC6_0000
@@ -84,10 +88,21 @@ package struct MersenneTwister: RandomNumberGenerator, Sendable {
         let most = UInt32(bound - 1)
         if most == 0 { return [Int](repeating: 0, count: count) }
         let mask = UInt32.max >> UInt32(most.leadingZeroBitCount)
-        return (0..<count).map { _ in
-            var value = nextUInt32() & mask
-            while value > most { value = nextUInt32() & mask }
-            return Int(value)
+        return [Int](unsafeUninitializedCapacity: count) { indices, found in
+            while found < count {
+                if position == Self.size { twist() }
+                var place = position
+                state.withUnsafeBufferPointer { words in
+                    while place < Self.size, found < count {
+                        let value = Self.tempered(words[place]) & mask
+                        place += 1
+                        // Written in any case: a branch on chance would be missed half of the time.
+                        indices[found] = Int(value)
+                        found += value <= most ? 1 : 0
+                    }
+                }
+                position = place
+            }
         }
     }
 

@@ -28,36 +28,32 @@ struct ConversationRun {
         let judge = try await OpenConversationJudge(pipeline, mode: mode)
         let players = try await players()
         let baseline = try await baseline()
-        let names = (players.map(\.outputs) + [baseline].compactMap(\.self)).map(\.name)
-        if let twice = names.first(where: { name in names.count { $0 == name } > 1 }) {
-            throw EvaluationError.configuration(
-                "Two of the models are both called \(twice): give one another name with --name, or its file or folder.")
-        }
+        let all = players.map(\.outputs) + [baseline].compactMap(\.self)
+        try refuseTwins(all)
         let record = record(players, baseline, judge)
         if !options.overwrite { try directory.refuseOtherRun(record.identity) }
 
         let counter = try TokenCounter(pipeline.cache, isNeeded: !options.style.features.isEmpty)
         var metadata: [String: [String: OutputMetadata]] = [:]
-        for outputs in players.map(\.outputs) + [baseline].compactMap(\.self) {
-            metadata[outputs.name] = counter?.metadata(of: outputs)
-        }
+        for outputs in all { metadata[outputs.name] = counter?.metadata(of: outputs) }
         let found = try await judged(players.map(\.outputs), baseline, judge, metadata)
-        var hashes = JSONObject()
-        for (file, outputs) in files(players.map(\.outputs), baseline) {
-            hashes[file] = .string(
-                try Files.write(
-                    lines: pipeline.records(outputs, metadata: metadata[outputs.name] ?? [:]),
-                    to: "\(directory.path)/\(file)"))
-        }
+        var hashes = try write(mode == .single ? players.map(\.outputs) : all, metadata, found, to: directory)
+        // What was answered stays, also where nothing of it can be scored.
+        if found.boards.isEmpty { throw noVerdict(found.reasons, directory) }
+        let notes = notes(all, judge)
         let data = [pipeline.promptProvenance, counter?.provenance].compactMap(\.self) + judge.data
-        let notes = notes(players.map(\.outputs) + [baseline].compactMap(\.self), judge)
         let scores = scores(found.boards, record.subject, judge, data, notes)
-        hashes["model_judgment.jsonl"] = .string(try Files.write(lines: found.records, to: directory.modelJudgment))
         hashes["scores.json"] = .string(try Files.write(scores, to: directory.scores))
         try Files.write(record.json(files: hashes), to: directory.run)
         show(found.boards, scores, notes, directory)
         for board in found.boards where !board.isStyled { try MissingLimit(options.missingLimit).check(board) }
         _ = consume lock
+    }
+
+    private func refuseTwins(_ all: [ModelOutputs]) throws(EvaluationError) {
+        guard let twice = all.map(\.name).first(where: { name in all.count { $0.name == name } > 1 }) else { return }
+        throw .configuration(
+            "Two of the models are both called \(twice): give one another name with --name, or its file or folder.")
     }
 
     // MARK: Outputs
@@ -93,21 +89,32 @@ struct ConversationRun {
         }
     }
 
-    /// The files of outputs that the run leaves: of one model by upstream's name for all, of several by theirs.
-    private func files(_ players: [ModelOutputs], _ baseline: ModelOutputs?) -> [(String, ModelOutputs)] {
-        if case .mtBench = benchmark.kind, mode != .single {
-            return (players + [baseline].compactMap(\.self)).map { outputs in
-                ("model_answer/\((try? RunDirectory.folderName(outputs.name)) ?? "model").jsonl", outputs)
-            }
+    /// Outputs and judgments in upstream's form: of one model by upstream's name for all, of several by their own.
+    ///
+    /// - Returns: the hash of each file.
+    private func write(
+        _ outputs: [ModelOutputs], _ metadata: [String: [String: OutputMetadata]], _ found: Judged,
+        to directory: RunDirectory
+    ) throws -> JSONObject {
+        var hashes = JSONObject()
+        for outputs in outputs {
+            let name = try mode == .single ? "model_answer" : "model_answer/\(RunDirectory.folderName(outputs.name))"
+            let records = pipeline.records(outputs, metadata: metadata[outputs.name] ?? [:])
+            hashes["\(name).jsonl"] = .string(
+                try Files.write(lines: records, to: "\(directory.path)/\(name).jsonl"))
         }
-        return players.map { ("model_answer.jsonl", $0) }
+        hashes["model_judgment.jsonl"] = .string(try Files.write(lines: found.records, to: directory.modelJudgment))
+        return hashes
     }
 
     // MARK: Judging
 
     private struct Judged {
         var records: [JSONValue]
+        /// Empty where no game has a verdict.
         var boards: [JudgmentBoard]
+        /// Why games have none.
+        var reasons: [Verdict.Reason] = []
     }
 
     private func judged(
@@ -170,14 +177,17 @@ struct ConversationRun {
         }
         var score = MTBenchPairScore(
             annotations, baseline: baseline?.name, resamples: resamples, seed: options.decoding.seed ?? 0)
-        if score.entries.isEmpty { throw noVerdict(comparisons.flatMap(\.games).compactMap(\.reason)) }
+        let records = comparisons.map { $0.json(judge: judge.label) }
+        if score.entries.isEmpty {
+            return Judged(records: records, boards: [], reasons: comparisons.flatMap(\.games).compactMap(\.reason))
+        }
         if !options.style.features.isEmpty {
             var styles = MTBenchStyles(features: options.style.features)
             for outputs in players + [baseline].compactMap(\.self) { styles.add(outputs) }
             try score.control(styles, annotations, baseline: baseline?.name, resamples: resamples)
         }
         return Judged(
-            records: comparisons.map { $0.json(judge: judge.label) },
+            records: records,
             boards: [
                 JudgmentBoard(
                     score, panel: JudgePanel(annotations), benchmark: identity(["mode": .string(mode.rawValue)]),
@@ -201,18 +211,18 @@ struct ConversationRun {
             case .mtBench: preconditionFailure("Arena-Hard has labels")
             }
         }
+        let lines = records.map { $0.json(judge: judge.label, version: version) }
         let annotations = records.map { record in
             var annotation = record.annotation
             annotation.judge = judge.label
             return annotation
         }
         guard annotations.contains(where: { $0.labels.contains { $0.flatMap(version.outcome) != nil } }) else {
-            throw noVerdict(records.flatMap(\.games).compactMap(\.reason))
+            return Judged(records: lines, boards: [], reasons: records.flatMap(\.games).compactMap(\.reason))
         }
         let styles = [outputs, baseline].flatMap { ArenaOutputs.byGenerator($0, metadata[$0.name] ?? [:]) }
         return Judged(
-            records: records.map { $0.json(judge: judge.label, version: version) },
-            boards: try boards(annotations, version, styles))
+            records: lines, boards: try boards(annotations, version, styles))
     }
 
     /// For v2.0 of each category; with style control beside the plain one where it is asked for.
@@ -257,10 +267,10 @@ struct ConversationRun {
 
     private var resamples: Int { options.scoring.resamples ?? 1_000 }
 
-    private func noVerdict(_ reasons: [Verdict.Reason]) -> EvaluationError {
+    private func noVerdict(_ reasons: [Verdict.Reason], _ directory: RunDirectory) -> EvaluationError {
         .integrity(
             "None of the games has a verdict, the first for this reason: \(reasons.first?.detail ?? "none given"). The "
-                + "replies are in the evidence store.")
+                + "replies are in \(directory.modelJudgment).")
     }
 
     private func concurrently<Input: Sendable, Output: Sendable>(
@@ -340,7 +350,8 @@ struct ConversationRun {
             if boards.count > 1 { Console.data("\(board.title)\n") }
             Console.data(board.table.text)
         }
-        for note in boards.flatMap(\.notes) + notes { Console.note("note: \(note)") }
+        var said: Set<String> = []
+        for note in boards.flatMap(\.notes) + notes where said.insert(note).inserted { Console.note("note: \(note)") }
         Console.note("results: \(directory.path)")
     }
 

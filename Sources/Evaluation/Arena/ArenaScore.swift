@@ -79,10 +79,10 @@ extension ArenaScore {
                     + "loses\(fit.separated.isEmpty ? "" : " (\(fit.separated.joined(separator: ", ")))"), or some never "
                     + "meet. Leave those out, or score games against one baseline.")
         }
-        var generator = MersenneTwister(seed: rule.seed)
         let battleOfRow = battles.battleOfRow
-        let draws = (0..<rule.rounds).map { _ in battles.resample(&generator, battleOfRow) }
-        let rounds = concurrentMap(draws.count) { fit.ratings(draws[$0], anchor: rule.bootstrapAnchor).values }
+        let rounds = concurrentMap(
+            rule.rounds, from: MersenneTwister(seed: rule.seed), draw: { battles.resample(&$0, battleOfRow) }
+        ) { fit.ratings($0, anchor: rule.bootstrapAnchor).values }
         let own = fit.resampledWinRates(rule.resamples)
         func percentile(_ fraction: Double, _ model: Int) -> Double? {
             let values = rounds.compactMap { $0[model] }.sorted()
