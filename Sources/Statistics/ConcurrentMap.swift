@@ -16,7 +16,7 @@ package func concurrentMap<Element: Sendable>(_ count: Int, _ body: @Sendable (I
 
 /// `body` of `count` draws from `source`, on all cores: draws are made one after the other, while others are worked on.
 package func concurrentMap<Source: Sendable, Draw, Element: Sendable>(
-    _ count: Int, from source: Source, draw: @Sendable (inout Source) -> Draw, _ body: @Sendable (Draw) -> Element
+    _ count: Int, from source: Source, draw: @Sendable (inout Source) -> Draw, body: @Sendable (Draw) -> Element
 ) -> [Element] {
     let drawn = Mutex((source: source, count: 0))
     let results = concurrentMap(count) { _ in

@@ -24,7 +24,11 @@ import Testing
     }
 
     /// The address of a server that is no longer there.
-    private func deadURL() -> String { LoopbackServer { $1.reply(200, helloReply) }.url }
+    private func deadURL() -> String {
+        let server = LoopbackServer.deaf()
+        running.withLock { $0.append(server) }
+        return server.url
+    }
 
     private func server(_ steps: (@Sendable (LoopbackServer.Connection) -> Void)...) -> LoopbackServer {
         let script = Script(steps)

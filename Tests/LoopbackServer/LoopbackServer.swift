@@ -27,22 +27,28 @@ package final class LoopbackServer: Sendable {
 
     /// - Parameter handler: called on the connection's thread for each request; the connection is kept alive afterwards
     ///   unless the handler has ended it.
-    package init(_ handler: @escaping Handler) {
+    package convenience init(_ handler: @escaping Handler) { self.init(isListening: true, handler) }
+
+    /// Holds a port, so that nobody else gets it, and refuses every connection.
+    package static func deaf() -> LoopbackServer { LoopbackServer(isListening: false) { _, _ in } }
+
+    private init(isListening: Bool, _ handler: @escaping Handler) {
         let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
         var size = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let isListening = withUnsafeMutablePointer(to: &address) { pointer in
+        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(listener, $0, size) == 0 && listen(listener, 512) == 0 && getsockname(listener, $0, &size) == 0
+                bind(listener, $0, size) == 0 && (!isListening || listen(listener, 512) == 0)
+                    && getsockname(listener, $0, &size) == 0
             }
         }
-        precondition(isListening, "no socket on loopback: error \(errno)")
+        precondition(isBound, "no socket on loopback: error \(errno)")
         port = UInt16(bigEndian: address.sin_port)
         core = Core(listener: listener, handler: handler)
         let core = core
-        Thread.start { core.acceptAll() }
+        if isListening { Thread.start { core.acceptAll() } }
     }
 
     deinit { core.stop() }

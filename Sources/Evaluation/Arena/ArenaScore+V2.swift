@@ -48,7 +48,8 @@ extension ArenaScore {
             rounds = (0..<rule.rounds).map { _ in table.resampledMeans(&generator) }
             points = table.models.indices.map { model in rounds.reduce(0) { $0 + $1[model] } / Double(rounds.count) }
         } else {
-            let fits = concurrentMap(rule.rounds, from: generator, draw: { table.resample(&$0) }) { table.fit($0) }
+            let fits = concurrentMap(
+                rule.rounds, from: generator, draw: { table.resample(&$0) }, body: { table.fit($0) })
             rounds = fits.map { table.winRates($0) }
             points = table.models.indices.map { model in quantile(0.5, ofSorted: rounds.map { $0[model] }.sorted()) }
             score.effects = rule.features.names.indices.map { feature in

@@ -81,8 +81,8 @@ extension ArenaScore {
         }
         let battleOfRow = battles.battleOfRow
         let rounds = concurrentMap(
-            rule.rounds, from: MersenneTwister(seed: rule.seed), draw: { battles.resample(&$0, battleOfRow) }
-        ) { fit.ratings($0, anchor: rule.bootstrapAnchor).values }
+            rule.rounds, from: MersenneTwister(seed: rule.seed), draw: { battles.resample(&$0, battleOfRow) },
+            body: { fit.ratings($0, anchor: rule.bootstrapAnchor).values })
         let own = fit.resampledWinRates(rule.resamples)
         func percentile(_ fraction: Double, _ model: Int) -> Double? {
             let values = rounds.compactMap { $0[model] }.sorted()
