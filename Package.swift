@@ -80,6 +80,8 @@ let package = Package(
         .executableTarget(
             name: "TrainingBenchmark", dependencies: ["Training", "LanguageModel", "Chat"],
             path: "Tests/Performance/TrainingBenchmark"),
+        .executableTarget(
+            name: "CoverageSimulation", dependencies: ["Statistics"], path: "Tests/Performance/CoverageSimulation"),
         .target(name: "TileEmulation", dependencies: ["CKernels"], path: "Tests/TileEmulation"),
         .target(name: "LoopbackServer", path: "Tests/LoopbackServer"),
         .target(name: "TestSupport", path: "Tests/TestSupport"),

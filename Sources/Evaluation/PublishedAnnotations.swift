@@ -17,6 +17,8 @@ package struct PublishedAnnotations: Hashable, Sendable {
         package var verdict: Verdict
         /// The judge's raw reply, under the name of its version of alpaca_eval.
         package var reply: JSONValue?
+        /// What it cost in US dollars; nil where the file does not say.
+        package var cost: Double?
     }
 
     package var rows: [Row]
@@ -64,6 +66,7 @@ extension PublishedAnnotations.Row {
         annotator = record["annotator"]?.string ?? "unknown"
         judgeModel = record["judge_model"]?.string
         reply = record["preference_raw_completion"] ?? record["raw_completion"]
+        cost = record["preference_price_per_example"]?.number ?? record["price_per_example"]?.number
         switch record["preference"] {
         case nil, .null?: verdict = .missing(Self.reason(record["missing_reason"]))
         case let value?:

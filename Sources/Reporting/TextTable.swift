@@ -27,6 +27,12 @@ package struct TextTable: Hashable, Sendable {
         return "\(sign)\(units / scale)." + String(repeating: "0", count: digits - fraction.count) + fraction
     }
 
+    /// With its sign, also where it is positive.
+    package static func signed(_ number: Double, _ digits: Int = 2) -> String {
+        let text = decimal(number, digits)
+        return number > 0 && text.contains(where: { "123456789".contains($0) }) ? "+\(text)" : text
+    }
+
     package static func range(_ lower: Double?, _ upper: Double?, _ digits: Int = 2) -> String {
         guard let lower, let upper else { return "–" }
         return "[\(decimal(lower, digits)), \(decimal(upper, digits))]"

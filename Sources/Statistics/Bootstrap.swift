@@ -74,10 +74,14 @@ package struct Cluster: Hashable, Sendable {
     package var sum: Double
     package var count: Int
 
-    package init(_ values: [Double]) {
-        sum = values.reduce(0, +)
-        count = values.count
+    package init(_ values: [Double]) { self.init(sum: values.reduce(0, +), count: values.count) }
+
+    package init(sum: Double, count: Int) {
+        self.sum = sum
+        self.count = count
     }
+
+    package var mean: Double { sum / Double(count) }
 }
 
 /// The uncertainty of the mean of all values, by drawing as many clusters as there are, with replacement.

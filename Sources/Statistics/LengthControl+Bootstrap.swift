@@ -10,10 +10,8 @@ extension LengthControl {
         _ rows: [LengthControlRow], fit: LengthControlFit, resamples: Int, seed: UInt64
     ) throws -> Interval {
         precondition(resamples > 1, "\(resamples) resamples have no spread")
-        let refit = try refit(
-            rows, of: 1, inverseRegularization: fit.inverseRegularization, start: coefficients(of: fit))
         return Interval(
-            value: fit.winRate, estimates: refit.winRates(resamples, seed: seed),
+            value: fit.winRate, estimates: try resampledWinRates(rows, fit: fit, resamples: resamples, seed: seed),
             method: "percentile bootstrap over prompts, refitted at the chosen C")
     }
 
@@ -35,6 +33,39 @@ extension LengthControl {
         return Interval(
             value: value, estimates: refit.winRates(resamples, seed: seed),
             method: "percentile bootstrap over prompts with all models' rows, refitted without a penalty")
+    }
+
+    /// The win rate over each of `resamples` draws of prompts, in percent, refitted; nil where a draw has no fit. Models
+    /// with rows of the same prompts in the same order are drawn alike, so that their estimates can be compared one by one.
+    ///
+    /// - Throws: `LengthControlError` where `fit` would.
+    package func resampledWinRates(
+        _ rows: [LengthControlRow], fit: LengthControlFit, resamples: Int, seed: UInt64
+    ) throws -> [Double?] {
+        try refit(rows, of: 1, inverseRegularization: fit.inverseRegularization, start: coefficients(of: fit))
+            .winRates(resamples, seed: seed)
+    }
+
+    /// How often a difference as large as that of two models comes about where every prompt's rows are exchanged by the
+    /// flip of a coin, with both regressions refitted at the weaker of the two penalties: a two-sided p-value.
+    ///
+    /// - Returns: nil where the rows as they are have no fit.
+    /// - Throws: `LengthControlError` where `fit` would.
+    package func permutationP(
+        _ models: (first: [LengthControlRow], second: [LengthControlRow]),
+        fits: (first: LengthControlFit, second: LengthControlFit), permutations: Int, seed: UInt64
+    ) throws -> Double? {
+        let weaker =
+            fits.first.inverseRegularization >= fits.second.inverseRegularization ? fits.first : fits.second
+        let refit = try refit(
+            models.first + models.second, of: 2, inverseRegularization: weaker.inverseRegularization,
+            start: coefficients(of: weaker))
+        guard let seen = refit.difference(exchanging: nil) else { return nil }
+        let differences = concurrentMap(permutations) { i in
+            refit.difference(exchanging: SeededGenerator(seed: ~seed, stream: UInt64(i)))
+        }
+        let extremes = differences.count { abs($0 ?? 0) >= abs(seen) * (1 - 1e-9) - 1e-9 }
+        return Double(1 + extremes) / Double(1 + permutations)
     }
 
     /// - Parameter models: how many models have rows here, one after the other and each for the same prompts.
@@ -80,6 +111,23 @@ private struct Refit: Sendable {
         return 100 * meanPrediction(beta, draws)
     }
 
+    /// Of two models with one half of the rows each, where a coin decides for each prompt whose row is whose; nil where
+    /// one of the halves has no fit.
+    func difference(exchanging coins: SeededGenerator?) -> Double? {
+        precondition(models == 2, "\(models) models have no halves")
+        var coins = coins
+        let prompts = count / 2
+        var halves = [[Lanes]](repeating: [Lanes](repeating: Lanes(), count: difficulty.count), count: 2)
+        for prompt in 0..<prompts {
+            let isExchanged = (coins?.next() ?? 0) >> 63 == 1
+            for (half, row) in [(0, prompt), (1, prompts + prompt)] {
+                let half = isExchanged ? 1 - half : half
+                halves[half][row / Lanes.scalarCount][row % Lanes.scalarCount] = 1
+            }
+        }
+        return winRate(halves[0]).flatMap { first in winRate(halves[1]).map { first - $0 } }
+    }
+
     /// How often each row is drawn: prompts, each with the rows of all models.
     private func draws(by generator: SeededGenerator) -> [Lanes] {
         var generator = generator
@@ -96,24 +144,28 @@ private struct Refit: Sendable {
 
     /// Sample deviation of the drawn length differences; nil if all of them are 0.
     private func deviation(_ draws: [Lanes]) -> Double? {
-        var sum = Lanes()
-        var squares = Lanes()
-        for i in draws.indices { sum += draws[i] * lengthDifference[i] }
-        let mean = sum.sum() / Double(count)
+        var (number, sum, squares) = (Lanes(), Lanes(), Lanes())
+        for i in draws.indices {
+            number += draws[i]
+            sum += draws[i] * lengthDifference[i]
+        }
+        let drawn = number.sum()
+        let mean = sum.sum() / drawn
         for i in draws.indices {
             let distance = lengthDifference[i] - mean
             squares += draws[i] * distance * distance
         }
         guard squares.sum() > 0 || mean != 0 else { return nil }
-        return (squares.sum() / Double(count - 1)).squareRoot()
+        return (squares.sum() / (drawn - 1)).squareRoot()
     }
 
     private func meanPrediction(_ beta: Coefficients, _ draws: [Lanes]) -> Double {
-        var sum = Lanes()
+        var (number, sum) = (Lanes(), Lanes())
         for i in draws.indices {
+            number += draws[i]
             sum += draws[i] / (1 + Lanes.exp(-(beta[1] * difficulty[i] + beta[2])))
         }
-        return sum.sum() / Double(count)
+        return sum.sum() / number.sum()
     }
 }
 

@@ -9,7 +9,8 @@ struct Evalharness: AsyncParsableCommand {
         abstract: "Which of these models follows instructions better, and are we sure?",
         version: Version.text,
         subcommands: [
-            RunCommand.self, GenerateCommand.self, JudgeCommand.self, ScoreCommand.self, LeaderboardCommand.self,
+            RunCommand.self, GenerateCommand.self, JudgeCommand.self, ScoreCommand.self, CompareCommand.self,
+            LeaderboardCommand.self,
             DatasetCommand.self, JudgesCommand.self, ModelsCommand.self, EvidenceCommand.self, ServeCommand.self,
             TrainCommand.self, AnalyzeCommand.self, StudyCommand.self,
         ])

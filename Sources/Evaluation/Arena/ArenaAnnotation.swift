@@ -39,6 +39,23 @@ package struct ArenaAnnotation: Hashable, Sendable {
             baseline: record["baseline"]?.string, labels: games.map { $0["score"]?.string })
     }
 
+    /// What each game says of the model, 0...1, and how clearly; nil where a game has no label with a meaning.
+    func outcomes(_ version: ArenaVersion) -> [(preference: Double, isStrong: Bool)?] {
+        labels.prefix(2).enumerated().map { game, label in
+            label.flatMap(version.outcome).map {
+                (game == 0 ? 1 - $0.preferenceForA : $0.preferenceForA, $0.isStrong)
+            }
+        }
+    }
+
+    /// The rows that the score is the mean of: one a game, a strong verdict three times. v2.0 counts a record with both
+    /// games only.
+    package func preferences(_ version: ArenaVersion) -> [Double] {
+        let outcomes = outcomes(version)
+        if version == .v2, outcomes.count < 2 || outcomes.contains(where: { $0 == nil }) { return [] }
+        return outcomes.compactMap(\.self).flatMap { [Double](repeating: $0.preference, count: $0.isStrong ? 3 : 1) }
+    }
+
     package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [ArenaAnnotation] {
         var judgments: [ArenaAnnotation] = []
         for (index, record) in try Records.lines(bytes, path: path).enumerated() {

@@ -26,17 +26,17 @@ package struct ArenaBattles: Hashable, Sendable {
     package init(_ judgments: [ArenaAnnotation], baseline: String, weight: Int, firstGameOnly: Bool = false) {
         var rows: [(id: String, model: String, outcome: Double, copies: Int)] = []
         for judgment in judgments {
+            let outcomes = judgment.outcomes(.v01)
             for game in 0..<(firstGameOnly ? 1 : 2) {
-                guard game < judgment.labels.count else {
+                guard game < outcomes.count else {
                     unusable["missing game", default: 0] += 1
                     continue
                 }
-                guard let label = judgment.labels[game], let outcome = ArenaVersion.v01.outcome(label) else {
+                guard let outcome = outcomes[game] else {
                     unusable[judgment.labels[game] ?? "no label", default: 0] += 1
                     continue
                 }
-                let forBaseline = game == 0 ? outcome.preferenceForA : 1 - outcome.preferenceForA
-                rows.append((judgment.id, judgment.model, forBaseline, outcome.isStrong ? weight : 1))
+                rows.append((judgment.id, judgment.model, 1 - outcome.preference, outcome.isStrong ? weight : 1))
             }
         }
         rows.removeAll { $0.copies == 0 }

@@ -160,16 +160,16 @@ private struct ArenaTableV2: Sendable {
         var games: [Game] = []
         var missing: [String: Int] = [:]
         for judgment in judgments {
-            let outcomes = judgment.labels.prefix(2).map { $0.flatMap(ArenaVersion.v2.outcome) }
+            let outcomes = judgment.outcomes(.v2)
             guard outcomes.count == 2, let first = outcomes[0], let second = outcomes[1] else {
                 let reason = judgment.labels.prefix(2).compactMap { $0 }.first { ArenaVersion.v2.outcome($0) == nil }
                 missing[reason ?? (outcomes.count < 2 ? "missing game" : "no label"), default: 0] += 1
                 continue
             }
-            for (preference, outcome) in [(second.preferenceForA, second), (1 - first.preferenceForA, first)] {
+            for outcome in [second, first] {
                 games.append(
                     Game(
-                        id: judgment.id, model: judgment.model, outcome: preference,
+                        id: judgment.id, model: judgment.model, outcome: outcome.preference,
                         copies: outcome.isStrong ? weight : 1))
             }
         }

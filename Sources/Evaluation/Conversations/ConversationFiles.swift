@@ -10,6 +10,35 @@ package enum ConversationForm: Hashable, Sendable {
     case arenaV2
 }
 
+/// The records of upstream's files of outputs, whatever prompts they are for.
+package enum ConversationOutputs {
+    /// By record what its file knows the prompt by, and what was written, a text a turn.
+    ///
+    /// - Throws: `badData` naming the record without id.
+    package static func read(
+        _ bytes: [UInt8], path: String
+    ) throws(EvaluationError) -> [(key: String, turns: [String])] {
+        var outputs: [(key: String, turns: [String])] = []
+        for (index, record) in try Records.lines(bytes, path: path).enumerated() {
+            guard let key = record["question_id"]?.identifier ?? record["uid"]?.identifier else {
+                throw .badData("\(path), record \(index) should have a question_id or uid.")
+            }
+            outputs.append((key, turns(record)))
+        }
+        return outputs
+    }
+
+    private static func turns(_ record: JSONValue) -> [String] {
+        if let messages = record["messages"]?.array {
+            return messages.filter { $0["role"]?.string == "assistant" }.compactMap { message in
+                message["content"]?.string ?? message["content"]?["answer"]?.string
+            }
+        }
+        let turns = record["choices"]?[0]?["turns"]?.array ?? []
+        return turns.compactMap { $0.string ?? $0["content"]?.string }
+    }
+}
+
 extension ModelOutputs {
     /// Reads FastChat's `model_answer/<model>.jsonl`, and both forms of arena-hard-auto's. Of several records for a prompt
     /// the last counts, as upstream reads it; those of other prompts are left out.
@@ -19,12 +48,8 @@ extension ModelOutputs {
     init(conversations bytes: [UInt8], path: String, prompts: PromptSet, name: String?) throws(EvaluationError) {
         let name = name ?? Files.stem(of: path)
         var outputs: [Int: ModelOutput] = [:]
-        for (index, record) in try Records.lines(bytes, path: path).enumerated() {
-            guard let key = record["question_id"]?.identifier ?? record["uid"]?.identifier else {
-                throw .badData("\(path), record \(index) should have a question_id or uid.")
-            }
+        for (index, (key, turns)) in try ConversationOutputs.read(bytes, path: path).enumerated() {
             guard let prompt = prompts[key] else { continue }
-            let turns = ModelOutputs.turns(record)
             guard turns.count >= prompt.turns.count else {
                 throw .badData(
                     "\(path), record \(index) answers \(turns.count) of the \(prompt.turns.count) turns of prompt "
@@ -36,16 +61,6 @@ extension ModelOutputs {
         if outputs.isEmpty { throw .badData("\(path) answers none of the \(prompts.prompts.count) prompts.") }
         self.init(
             name: name, outputs: prompts.prompts.compactMap { outputs[$0.index] }, sha256: Digest.sha256(bytes))
-    }
-
-    private static func turns(_ record: JSONValue) -> [String] {
-        if let messages = record["messages"]?.array {
-            return messages.filter { $0["role"]?.string == "assistant" }.compactMap { message in
-                message["content"]?.string ?? message["content"]?["answer"]?.string
-            }
-        }
-        let turns = record["choices"]?[0]?["turns"]?.array ?? []
-        return turns.compactMap { $0.string ?? $0["content"]?.string }
     }
 
     /// The correct answers that the prompts' own file gives, as a set of references.
