@@ -92,20 +92,6 @@ package struct ScoreRecord: Sendable {
         }
     }
 
-    /// What a reader should know of the outputs before trusting a number made with them.
-    package struct Integrity: Hashable, Sendable {
-        /// Distinct outputs over outputs: a constant answer that fools a judge is near 0.
-        package var uniqueRatio: Double
-        package var empty: Int
-
-        package init(_ outputs: [String]) {
-            uniqueRatio = outputs.isEmpty ? 1 : Double(Set(outputs).count) / Double(outputs.count)
-            empty = outputs.count { $0.isEmpty }
-        }
-
-        var json: JSONValue { ["unique_ratio": .number(uniqueRatio), "empty": .integer(empty)] }
-    }
-
     /// - Parameter otherData: entries of an earlier document, of files that scoring again does not open.
     package func json(otherData: [JSONValue]) -> JSONValue {
         let opened = Set(data.map(\.name))

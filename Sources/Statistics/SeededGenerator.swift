@@ -42,6 +42,13 @@ package struct SeededGenerator: RandomNumberGenerator, Sendable {
         return Int(product.high)
     }
 
+    /// 0..<count in random order (Fisher and Yates, as Durstenfeld 1964 gives it, https://doi.org/10.1145/364520.364540).
+    package mutating func permutation(of count: Int) -> [Int] {
+        var order = Array(0..<count)
+        for last in stride(from: count - 1, to: 0, by: -1) { order.swapAt(last, index(below: last + 1)) }
+        return order
+    }
+
     private func rotated(_ x: UInt64, by k: UInt64) -> UInt64 {
         (x << k) | (x >> (64 - k))
     }

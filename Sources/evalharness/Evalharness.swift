@@ -10,6 +10,7 @@ struct Evalharness: AsyncParsableCommand {
         version: Version.text,
         subcommands: [
             RunCommand.self, GenerateCommand.self, JudgeCommand.self, ScoreCommand.self, CompareCommand.self,
+            GateCommand.self, AuditCommand.self,
             LeaderboardCommand.self,
             DatasetCommand.self, JudgesCommand.self, ModelsCommand.self, EvidenceCommand.self, ServeCommand.self,
             TrainCommand.self, AnalyzeCommand.self, StudyCommand.self,

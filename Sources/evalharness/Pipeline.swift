@@ -175,23 +175,58 @@ struct Pipeline {
             isReferenceJudge: try isReference(judge), data: data)
     }
 
-    func annotate(_ outputs: ModelOutputs, _ baseline: ModelOutputs, _ judging: Judging) async throws -> [Annotation] {
-        switch judging.source {
-        case .published(let published, let path):
+    /// What a run of these is a run of.
+    func subject(
+        _ outputs: ModelOutputs, _ fingerprint: String, _ baseline: ModelOutputs, _ judging: Judging
+    ) -> ScoreRecord.Subject {
+        ScoreRecord.Subject(
+            benchmark: benchmark.id, datasetSHA256: prompts.sha256, isOfficialPromptSet: prompts.isOfficial,
+            baseline: baseline.name, baselineSHA256: baseline.sha256, model: outputs.name,
+            modelFingerprint: fingerprint, judge: judging.label, judgeFingerprint: judging.fingerprint,
+            isReferenceJudge: judging.isReferenceJudge)
+    }
+
+    /// - Parameter part: of the prompts, in place of all of them; shown without a bar.
+    func annotate(
+        _ outputs: ModelOutputs, _ baseline: ModelOutputs, _ judging: Judging, only part: [Prompt]? = nil
+    ) async throws -> [Annotation] {
+        let prompts = part ?? selected
+        if case .published(let published, let path) = judging.source {
             return try Stages.replay(
-                published, path: path, prompts: prompts, selected: Set(selected.map(\.index)), baseline: baseline,
+                published, path: path, prompts: self.prompts, selected: Set(prompts.map(\.index)), baseline: baseline,
                 outputs: outputs)
-        case .checks(let judge):
-            return Stages.pairs(selected, baseline: baseline, outputs: outputs).map(judge.annotate)
-        case .judge(let judge, let spending):
-            let pairs = Stages.pairs(selected, baseline: baseline, outputs: outputs)
-            let bar = ProgressBar("judge   ", total: pairs.count, isEnabled: !options.asking.noProgress)
-            let annotations = try await Stages.annotate(
+        }
+        let pairs = Stages.pairs(prompts, baseline: baseline, outputs: outputs)
+        let annotations = try await annotate(pairs, judging, showsProgress: part == nil)
+        if case .judge(_, let spending) = judging.source, part == nil, let spent = await spending?.spent, spent > 0 {
+            Console.note("The judge's answers cost $\(rounded(spent)).")
+        }
+        return annotations
+    }
+
+    /// Pairs with the outputs to other prompts, where the run asks for a canary.
+    func canary(_ outputs: ModelOutputs, _ baseline: ModelOutputs, _ judging: Judging) async throws -> ShuffleCanary? {
+        guard let share = options.canary, share > 0 else { return nil }
+        var generator = SeededGenerator(seed: options.decoding.seed ?? 0)
+        let pairs = ShuffleCanary.pairs(
+            Stages.pairs(selected, baseline: baseline, outputs: outputs), share: share, generator: &generator)
+        return ShuffleCanary(try await annotate(pairs, judging, showsProgress: false))
+    }
+
+    private func annotate(
+        _ pairs: [OutputPair], _ judging: Judging, showsProgress: Bool
+    ) async throws -> [Annotation] {
+        switch judging.source {
+        case .published:
+            throw EvaluationError.configuration(
+                "--canary asks the judge about outputs to other prompts, and published verdicts say nothing of them: name a "
+                    + "judge that can be asked.")
+        case .checks(let judge): return pairs.map(judge.annotate)
+        case .judge(let judge, _):
+            let bar = ProgressBar(
+                "judge   ", total: pairs.count, isEnabled: showsProgress && !options.asking.noProgress)
+            return try await Stages.annotate(
                 pairs, judge: judge, stop: Interruption.shared.stop, progress: bar.update)
-            if let spent = await spending?.spent, spent > 0 {
-                Console.note("The judge's answers cost $\(rounded(spent)).")
-            }
-            return annotations
         }
     }
 

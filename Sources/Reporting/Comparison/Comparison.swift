@@ -44,6 +44,7 @@ package struct Comparison: Sendable {
         package var values: (first: Double, second: Double)
         /// The first less the second.
         package var difference: Interval
+        package var resampled: Resampled
         /// Two-sided, of no difference: from the resamples of the interval, and from exchanging the two.
         package var p: Double
         package var permutationP: Double?
@@ -118,7 +119,7 @@ package struct Comparison: Sendable {
         let resampled = means.resampled(rule.resamples, seed: rule.seed)
         return Finding(
             metric: metric, values: means.means,
-            difference: resampled.interval(method: "bootstrap by prompt"), p: resampled.p,
+            difference: resampled.interval(method: "bootstrap by prompt"), resampled: resampled, p: resampled.p,
             permutationP: rule.permutations > 0 ? means.permutationP(rule.permutations, seed: rule.seed) : nil,
             count: means.pairs.count, alpha: rule.alpha)
     }
@@ -147,7 +148,8 @@ package struct Comparison: Sendable {
             findings.append(
                 Finding(
                     metric: .lengthControlled, values: (own.fit.winRate, other.fit.winRate),
-                    difference: resampled.interval(method: "refit bootstrap by prompt"), p: resampled.p,
+                    difference: resampled.interval(method: "refit bootstrap by prompt"), resampled: resampled,
+                    p: resampled.p,
                     permutationP: permutationP, count: shared.compactMap(\.pair).count, alpha: rule.alpha))
             for (run, fit) in [(first, own.fit), (second, other.fit)]
             where fit.coefficients.allSatisfy({ $0 == 0 }) && !run.isBaseline {

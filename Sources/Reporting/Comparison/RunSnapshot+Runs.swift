@@ -13,7 +13,7 @@ extension RunSnapshot {
         guard let benchmark = run["benchmark"]?.string, let name = run["model"]?["name"]?.string else {
             throw .badData("\(directory.run) is no record of a run of evalharness.")
         }
-        let provenance = RunSnapshot.provenance(run, scores)
+        let provenance = RunSnapshot.provenance(run: run, scores: scores)
         let flags = scores["integrity"]?["flags"]?.array?.compactMap(\.string) ?? []
         if Files.exists(directory.modelJudgment) {
             let bytes = try Files.read(directory.modelJudgment, asked: "The judgments")
@@ -109,7 +109,7 @@ extension RunSnapshot {
     }
 
     /// By the names under which a policy may ask for them to be alike.
-    private static func provenance(_ run: JSONValue, _ scores: JSONValue) -> JSONObject {
+    package static func provenance(run: JSONValue, scores: JSONValue) -> JSONObject {
         var facts = JSONObject()
         facts["prompts"] = run["identity"]?["prompt set"]
         facts["selection of prompts"] = run["identity"]?["selection of prompts"]
@@ -138,14 +138,31 @@ extension RunSnapshot {
 
 extension RunSnapshot.Row {
     fileprivate init(_ row: PublishedAnnotations.Row, _ prompts: PromptSet?) {
-        self.init(key: row.instruction, calls: row.reply?.array?.count ?? (row.reply == nil ? 0 : 1))
+        self.init(
+            instruction: row.instruction, output: row.modelOutput, baseline: row.baselineOutput,
+            preference: row.verdict.preference,
+            calls: row.reply.map { $0.array?.count ?? 1 } ?? 0)
         place = prompts?.index(of: row.instruction)
         category = row.dataset ?? place.flatMap { prompts?.prompts[$0].category }
-        promptLength = row.instruction.unicodeScalars.count
-        length = row.modelOutput.unicodeScalars.count
-        baselineLength = row.baselineOutput.unicodeScalars.count
-        output = Self.digest(row.modelOutput)
-        if case .preference(let value, _) = row.verdict { values = Cluster([100 * value]) }
         cost = row.cost
+    }
+
+    package init(_ annotation: Annotation) {
+        self.init(
+            instruction: annotation.prompt.instruction, output: annotation.output.output,
+            baseline: annotation.baseline.output, preference: annotation.verdict.preference,
+            calls: annotation.games.count)
+        place = annotation.prompt.index
+        category = annotation.prompt.category
+        cost = annotation.cost
+    }
+
+    private init(instruction: String, output: String, baseline: String, preference: Double?, calls: Int) {
+        self.init(key: instruction, calls: calls)
+        promptLength = instruction.unicodeScalars.count
+        length = output.unicodeScalars.count
+        baselineLength = baseline.unicodeScalars.count
+        self.output = Self.digest(output)
+        values = preference.map { Cluster([100 * $0]) }
     }
 }

@@ -128,21 +128,19 @@ struct BenchmarkRun {
         let judging = try await pipeline.judging()
         let (outputs, fingerprint) = try await pipeline.outputs(of: model, name: options.name, role: .candidate)
         let baseline = try await pipeline.baseline()
-        let subject = ScoreRecord.Subject(
-            benchmark: pipeline.benchmark.id, datasetSHA256: pipeline.prompts.sha256,
-            isOfficialPromptSet: pipeline.prompts.isOfficial, baseline: baseline.name, baselineSHA256: baseline.sha256,
-            model: outputs.name, modelFingerprint: fingerprint, judge: judging.label,
-            judgeFingerprint: judging.fingerprint, isReferenceJudge: judging.isReferenceJudge)
+        let subject = pipeline.subject(outputs, fingerprint, baseline, judging)
         let record = RunRecord(
             subject: subject, options: options, benchmark: pipeline.benchmark, prompts: pipeline.selected)
         if !options.overwrite { try directory.refuseOtherRun(record.identity) }
 
         let annotations = try await pipeline.annotate(outputs, baseline, judging)
+        let canary = try await pipeline.canary(outputs, baseline, judging)
         let (score, rule, calibration) = try pipeline.score(annotations, averageLength: outputs.averageLength)
         let scores = ScoreRecord(
             subject: subject, score: score, rule: rule,
             data: [pipeline.promptProvenance].compactMap { $0 } + judging.data + calibration,
-            generation: record.generation, integrity: ScoreRecord.Integrity(outputs.outputs.map(\.output)),
+            generation: record.generation,
+            integrity: Integrity(Audit(outputs, prompts: pipeline.selected), canary: canary),
             usage: ScoreRecord.Usage(annotations, isPriced: judging.isPriced)
         ).json
         let hashes: JSONObject = [
@@ -168,6 +166,7 @@ struct BenchmarkRun {
         Console.data(ScoreTable([scores]).text)
         for line in found.lines { Console.note(line) }
         for note in scores["notes"]?.array ?? [] { Console.note("note: \(note.string ?? "")") }
+        for flag in scores["integrity"]?["flags"]?.array ?? [] { Console.note("flag: \(flag.string ?? "")") }
         if scores["judge"]?["reference_judge"]?.bool == false {
             Console.note(
                 "note: judged by \(scores["judge"]?["id"]?.string ?? "?"), which is not the board's judge: compare only "

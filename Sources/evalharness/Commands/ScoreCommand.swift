@@ -168,7 +168,9 @@ struct Scorer: Sendable {
         let document = ScoreRecord(
             subject: subject(record, annotations, published, outputs), score: score, rule: rule,
             data: calibration?.provenance ?? [], generation: record?["generation"] ?? .null,
-            integrity: ScoreRecord.Integrity(outputs?.outputs.map(\.output) ?? annotations.map(\.output.output)),
+            integrity: Integrity(
+                Audit((outputs?.outputs ?? annotations.map(\.output)).map(AuditedOutput.init)),
+                canary: ShuffleCanary(earlier?["integrity"]?["shuffle_canary"])),
             usage: ScoreRecord.Usage(earlier?["usage"]))
         return document.json(otherData: earlier?["data"]?.array ?? [])
     }

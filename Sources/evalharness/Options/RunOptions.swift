@@ -49,6 +49,12 @@ struct RunOptions: ParsableArguments {
     @Option(help: "The largest share of missing verdicts that still exits 0.")
     var missingLimit: Double = 0.05
 
+    @Option(
+        help:
+            "Judge this share of the prompts (0 to 1) with the output to another prompt too: an honest judge lets it lose."
+    )
+    var canary: Double?
+
     @OptionGroup var asking: AskingOptions
     @OptionGroup var decoding: DecodingOptions
     @OptionGroup var scoring: ScoringOptions
@@ -57,6 +63,7 @@ struct RunOptions: ParsableArguments {
     mutating func validate() throws {
         if let limit { _ = try RunOptions.range(limit) }
         if let shard { _ = try RunOptions.share(shard) }
+        if let canary, !(0...1).contains(canary) { throw ValidationError("--canary takes 0 to 1.") }
         if !(0...1).contains(missingLimit) { throw ValidationError("--missing-limit takes 0 to 1.") }
     }
 

@@ -5,7 +5,7 @@ package enum QuotedVerdict {
         outputs.outputs.filter { $0.turns.contains(where: isThere) }.map(\.prompt.key)
     }
 
-    private static func isThere(_ text: String) -> Bool {
+    static func isThere(_ text: String) -> Bool {
         guard text.contains("[[") else { return false }
         let label = ArenaVersion.v01.label(in: text)
         if case .none = label { return MTBenchReply.winner(text) != nil || MTBenchReply.holdsRating(text) }
