@@ -9,8 +9,8 @@ package struct Annotation: Hashable, Sendable {
     /// The fingerprint of who answered as the judge; nil in upstream's files, where the judge's name implies it.
     package var judgeModel: String?
     package var verdict: Verdict
-    /// One a game, in the order in which they were asked; empty for a pair of equal outputs and for published
-    /// annotations.
+    /// One a game, in the order in which they were asked; empty for a pair of equal outputs and for annotations of other
+    /// tools.
     package var games: [Game]
     /// The judge's raw reply as a published annotation carries it.
     package var publishedReply: JSONValue?
@@ -19,7 +19,10 @@ package struct Annotation: Hashable, Sendable {
 
     package struct Game: Hashable, Sendable {
         package var order: PresentationOrder
+        /// Nil where no reply came, and in annotations that were read back.
         package var completion: Completion?
+        /// For the model, 0...1; nil where the reply holds no verdict.
+        package var preference: Double?
     }
 
     package init(
@@ -55,13 +58,25 @@ package struct Annotation: Hashable, Sendable {
         record["preference"] = JSONValue(verdict.preference.map { 1 + $0 })
         record["preference_version"] = .string(version)
         if let cost { record["preference_price_per_example"] = .number(cost) }
-        let choices = games.map { $0.completion.map(Annotation.choice) ?? .null }
+        if !games.isEmpty { record["games"] = .array(games.map(\.json)) }
+        let isAsked = games.contains { $0.completion != nil } || publishedReply == nil
+        let choices = isAsked ? games.map { $0.completion.map(Annotation.choice) ?? .null } : []
         let reply = choices.isEmpty ? publishedReply : choices.count == 1 ? choices[0] : .array(choices)
         record["preference_raw_completion"] = reply
         if case .missing(let reason) = verdict {
             record["missing_reason"] = ["kind": .string(reason.category), "detail": .string(reason.detail)]
         }
         return .object(record)
+    }
+
+    /// The judge's raw replies, as text, in the order of the games; of published annotations as their file has them.
+    package var replies: [String] {
+        let own = games.compactMap { $0.completion?.text }
+        if !own.isEmpty { return own }
+        let published = publishedReply.map { $0.array ?? [$0] } ?? []
+        return published.filter { !$0.isNull }.map { choice in
+            choice["message"]?["content"]?.string ?? choice["text"]?.string ?? choice.string ?? choice.text()
+        }
     }
 
     /// The choice as upstream keeps it, with the identifiers as they were shown to the judge.
@@ -81,5 +96,21 @@ package struct Annotation: Hashable, Sendable {
         choice["text"] = .string(completion.text)
         if let usage = completion.usage { choice["total_tokens"] = .integer(usage.inputTokens + usage.outputTokens) }
         return .object(choice)
+    }
+}
+
+extension Annotation.Game {
+    fileprivate var json: JSONValue {
+        ["first": order == .modelFirst ? "model" : "baseline", "preference": JSONValue(preference)]
+    }
+
+    /// Reads back what `json` wrote.
+    init?(_ json: JSONValue) {
+        switch json["first"]?.string {
+        case "model": self.init(order: .modelFirst)
+        case "baseline": self.init(order: .baselineFirst)
+        default: return nil
+        }
+        preference = json["preference"]?.number
     }
 }

@@ -37,7 +37,8 @@ package struct Judge: Sendable {
         var missing: Verdict.Reason?
         for order in definition.order.orders(instruction: pair.prompt.instruction) {
             let (completion, verdict) = try await play(pair, order)
-            annotation.games.append(Annotation.Game(order: order, completion: completion))
+            annotation.games.append(
+                Annotation.Game(order: order, completion: completion, preference: verdict.preference))
             switch verdict {
             case .preference(let preference, _): preferences.append(preference)
             case .missing(let reason): missing = missing ?? reason

@@ -17,6 +17,8 @@ package struct PublishedAnnotations: Hashable, Sendable {
         package var verdict: Verdict
         /// The judge's raw reply, under the name of its version of alpaca_eval.
         package var reply: JSONValue?
+        /// Of annotations of ours; empty in others'.
+        package var games: [Annotation.Game]
         /// What it cost in US dollars; nil where the file does not say.
         package var cost: Double?
     }
@@ -45,6 +47,14 @@ package struct PublishedAnnotations: Hashable, Sendable {
         if rows.isEmpty { throw .badData("\(path) holds no annotations: an empty list.") }
     }
 
+    /// As they stand in the file, with prompts numbered by row.
+    package var annotations: [Annotation] {
+        rows.enumerated().map { index, row in
+            let prompt = Prompt(index: index, instruction: row.instruction, category: row.dataset)
+            return Annotation(row, prompt)
+        }
+    }
+
     /// Who judged: the annotators' names, and the models that answered for them where these are not `official`.
     ///
     /// - Parameter official: the fingerprint of the model that the benchmark's own judge has.
@@ -66,6 +76,7 @@ extension PublishedAnnotations.Row {
         annotator = record["annotator"]?.string ?? "unknown"
         judgeModel = record["judge_model"]?.string
         reply = record["preference_raw_completion"] ?? record["raw_completion"]
+        games = record["games"]?.array?.compactMap(Annotation.Game.init) ?? []
         cost = record["preference_price_per_example"]?.number ?? record["price_per_example"]?.number
         switch record["preference"] {
         case nil, .null?: verdict = .missing(Self.reason(record["missing_reason"]))
@@ -88,5 +99,18 @@ extension PublishedAnnotations.Row {
         case "no_output": return .noOutput
         default: return .unparsable(detail)
         }
+    }
+}
+
+extension Annotation {
+    /// What a row says of a prompt.
+    init(_ row: PublishedAnnotations.Row, _ prompt: Prompt) {
+        self.init(
+            prompt: prompt,
+            baseline: ModelOutput(prompt: prompt, output: row.baselineOutput, generator: row.baselineGenerator),
+            output: ModelOutput(prompt: prompt, output: row.modelOutput, generator: row.modelGenerator),
+            judge: row.annotator, verdict: row.verdict, games: row.games, cost: row.cost)
+        judgeModel = row.judgeModel
+        publishedReply = row.reply
     }
 }

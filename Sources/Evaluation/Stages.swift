@@ -82,20 +82,14 @@ package enum Stages {
             guard selected.contains(place) else { continue }
             var prompt = prompts.prompts[place]
             prompt.category = prompt.category ?? row.dataset
-            let reference = ModelOutput(prompt: prompt, output: row.baselineOutput, generator: row.baselineGenerator)
-            let output = ModelOutput(prompt: prompt, output: row.modelOutput, generator: row.modelGenerator)
-            var verdict = row.verdict
+            var annotation = Annotation(row, prompt)
             if let outputs, outputs[prompt]?.output != row.modelOutput {
-                verdict = .missing(.failed("the published annotation judged another output of the model"))
+                annotation.verdict = .missing(.failed("the published annotation judged another output of the model"))
             } else if let baseline, baseline[prompt]?.output != row.baselineOutput {
-                verdict = .missing(.failed("the published annotation judged another output of the baseline"))
+                annotation.verdict = .missing(.failed("the published annotation judged another output of the baseline"))
             } else {
                 agreeing += 1
             }
-            var annotation = Annotation(
-                prompt: prompt, baseline: reference, output: output, judge: row.annotator, verdict: verdict)
-            annotation.judgeModel = row.judgeModel
-            annotation.publishedReply = row.reply
             annotations.append(annotation)
         }
         if agreeing == 0 {

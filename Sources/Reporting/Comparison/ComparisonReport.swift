@@ -46,6 +46,28 @@ package struct ComparisonReport: Sendable {
             })
     }
 
+    /// A matrix a metric: the difference of a row's run less the column's, with a star where it is decided.
+    var matrices: [HTMLPage.Table] {
+        var names: [String] = []
+        for name in comparisons.flatMap({ [$0.first.name, $0.second.name] }) where !names.contains(name) {
+            names.append(name)
+        }
+        return Metric.allCases.compactMap { metric in
+            var cells: [String: [String: String]] = [:]
+            for comparison in comparisons {
+                guard let finding = comparison.findings.first(where: { $0.metric == metric }) else { continue }
+                let star = finding.isDecided ? " *" : ""
+                let value = finding.difference.value
+                cells[comparison.first.name, default: [:]][comparison.second.name] = TextTable.signed(value) + star
+                cells[comparison.second.name, default: [:]][comparison.first.name] = TextTable.signed(-value) + star
+            }
+            if cells.isEmpty { return nil }
+            return HTMLPage.Table(
+                ["\(metric.rawValue), points"] + names,
+                names.map { row in [row] + names.map { cells[row]?[$0] ?? "" } })
+        }
+    }
+
     /// Of a comparison's slices; nil without any.
     package var slices: TextTable? {
         guard comparisons.count == 1, !comparisons[0].slices.isEmpty else { return nil }

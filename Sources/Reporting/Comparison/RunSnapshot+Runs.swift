@@ -141,7 +141,7 @@ extension RunSnapshot.Row {
         self.init(
             instruction: row.instruction, output: row.modelOutput, baseline: row.baselineOutput,
             preference: row.verdict.preference,
-            calls: row.reply.map { $0.array?.count ?? 1 } ?? 0)
+            calls: row.games.isEmpty ? row.reply.map { $0.array?.count ?? 1 } ?? 0 : row.games.count)
         place = prompts?.index(of: row.instruction)
         category = row.dataset ?? place.flatMap { prompts?.prompts[$0].category }
         cost = row.cost

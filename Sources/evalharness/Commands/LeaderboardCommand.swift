@@ -1,6 +1,7 @@
 import ArgumentParser
 import Chat
 import Evaluation
+import Foundation
 import Reporting
 
 struct LeaderboardCommand: ParsableCommand {
@@ -25,6 +26,9 @@ struct LeaderboardCommand: ParsableCommand {
         @Flag(help: "Rank runs of different judges, baselines or data together.")
         var mixed = false
 
+        @Flag(inversion: .prefixedNo, help: "Compare every pair of runs too.")
+        var pairwise = true
+
         @Option(help: "The largest share of missing verdicts that a run may have.")
         var missingLimit: Double = 0.05
 
@@ -41,7 +45,8 @@ struct LeaderboardCommand: ParsableCommand {
             if let benchmark = JudgmentBenchmark(rawValue: benchmark) { return try rank(benchmark) }
             let scores = try scores()
             try MissingLimit(missingLimit).check(scores.map(\.document))
-            let board = try Leaderboard(scores: scores, allowMixed: mixed)
+            var board = try Leaderboard(scores: scores, allowMixed: mixed)
+            if pairwise, !board.isMixed, scores.count > 1 { board.add(try comparisons(scores.map(\.path))) }
             try LeaderboardCommand.write(board, to: output)
             LeaderboardCommand.show(board, asJSON: json)
         }
@@ -54,6 +59,23 @@ struct LeaderboardCommand: ParsableCommand {
             for note in board.notes { Console.note("note: \(note)") }
             Console.note("written: \(output), \(LeaderboardCommand.csv(output))")
             try MissingLimit(missingLimit).check(board)
+        }
+
+        /// Of the runs whose annotations still lie beside their scores.
+        private func comparisons(_ scores: [String]) throws -> [Comparison] {
+            let folders = scores.map(Files.parent(of:)).filter { Files.exists(RunDirectory(path: $0).annotations) }
+            guard folders.count > 1,
+                let record = try? Files.readJSON(RunDirectory(path: folders[0]).run, asked: "The record of the run"),
+                let reader = try? SnapshotReader(
+                    benchmark: record["benchmark"]?.string ?? "", lengthControl: true)
+            else { return [] }
+            let runs = try folders.map(reader.read)
+            var rule = Comparison.Rule()
+            rule.resamples = 1_000
+            rule.permutations = 0
+            rule.slices = false
+            rule.lengthControl = try reader.equalizer(runs)
+            return try Comparison.all(runs, rule: rule)
         }
 
         private func scores() throws -> [(path: String, document: JSONValue)] {
@@ -86,37 +108,106 @@ struct LeaderboardCommand: ParsableCommand {
         @Option(name: .shortAndLong, help: "The JSON to write, the CSV beside it; nothing is written when left out.")
         var output: String?
 
+        @Flag(help: "Merge leaderboards of different judges, baselines or data all the same.")
+        var mixed = false
+
         @Flag(help: "Print JSON instead of a table.")
         var json = false
 
         func run() throws {
-            let board = try Leaderboard(merging: leaderboards.map { ($0, try LeaderboardCommand.read($0)) })
+            let board = try Leaderboard(
+                merging: leaderboards.map { ($0, try LeaderboardCommand.read($0)) }, allowMixed: mixed)
             if let output { try LeaderboardCommand.write(board, to: output) }
             LeaderboardCommand.show(board, asJSON: json)
         }
     }
 
     struct Export: ParsableCommand {
-        static let configuration = CommandConfiguration(abstract: "A leaderboard in the format of another tool.")
+        static let configuration = CommandConfiguration(
+            abstract: "A leaderboard in the format of another tool, or as a page.",
+            discussion: """
+                alpaca-csv: alpaca_eval's leaderboard file. every-eval-ever: a record of every_eval_ever 0.3.0 a model, under \
+                the folder --output. model-index: the metadata of a Hugging Face model card, of one model. html: a page.
+                """)
 
-        enum Format: String, ExpressibleByArgument, CaseIterable { case alpacaCSV = "alpaca-csv" }
+        enum Format: String, ExpressibleByArgument, CaseIterable {
+            case alpacaCSV = "alpaca-csv"
+            case everyEvalEver = "every-eval-ever"
+            case modelIndex = "model-index"
+            case html
+        }
 
         @Argument(help: "A leaderboard.json of evalharness.")
         var leaderboard: String
 
-        @Option(name: .customLong("as"), help: "alpaca-csv: alpaca_eval's leaderboard file.")
+        @Option(name: .customLong("as"), help: "The format.")
         var format: Format = .alpacaCSV
 
-        @Option(name: .shortAndLong, help: "The file to write; standard output when left out.")
+        @Option(help: "model-index: the model, where the leaderboard has several.")
+        var name: String?
+
+        @Option(help: "every-eval-ever: who evaluated.")
+        var organization = "unknown"
+
+        @Option(name: .shortAndLong, help: "The file or folder to write; standard output when left out.")
         var output: String?
 
         func run() throws {
             let board = try LeaderboardCommand.read(leaderboard)
             switch format {
-            case .alpacaCSV:
-                guard let output else { return Console.data(board.csv) }
-                try Files.write(Array(board.csv.utf8), to: output)
+            case .alpacaCSV: try write(Array(board.csv.utf8))
+            case .modelIndex: try write(Array((try ModelIndex(board, name: name).json.text(.indented(2)) + "\n").utf8))
+            case .html: try write(LeaderboardPage(board).page.html)
+            case .everyEvalEver:
+                guard let output else {
+                    throw ValidationError("every-eval-ever takes --output: records are many files under one folder.")
+                }
+                let records = EveryEvalEver(
+                    board, judge: try judge(board), organization: organization, retrieved: Self.now,
+                    version: Version.text
+                ).records
+                for (path, record) in records {
+                    try Files.makeFolder(Files.parent(of: "\(output)/\(path)"))
+                    try Files.write(record, to: "\(output)/\(path)")
+                }
+                Console.note("written: \(records.count) records under \(output)/data")
             }
+        }
+
+        private func write(_ bytes: [UInt8]) throws {
+            guard let output else { return Console.data(String(decoding: bytes, as: UTF8.self)) }
+            try Files.write(bytes, to: output)
+            Console.note("written: \(output)")
+        }
+
+        /// The judge's own words, where its definition is here; what is known of it otherwise.
+        private func judge(_ board: Leaderboard) throws -> EveryEvalEver.Judge {
+            let id = board.judge["id"]?.string ?? ""
+            let parts = id.split(separator: "/", maxSplits: 1).map(String.init)
+            let home = try Environment.definitionsHome()
+            guard let name = parts.first, case .model(let definition)? = try? Definitions.judge(name, home: home) else {
+                return EveryEvalEver.Judge(
+                    model: "unknown/\(id)", template: "The template of the judge \(id) is not on this machine.",
+                    temperature: nil)
+            }
+            let model = parts.count > 1 ? parts[1] : definition.model?.fingerprint ?? id
+            var template = "The template of the judge \(name) is not on this machine."
+            switch definition.template {
+            case .file(let path): template = try Files.readText(path, asked: "The judge's template")
+            case .dataset:
+                let benchmark = try Definitions.benchmark(board.benchmark["id"]?.string ?? "", home: home)
+                let cache = DatasetCache(benchmark: benchmark, cacheHome: Environment.cacheHome)
+                if let file = try? cache.load(.template) { template = String(decoding: file.bytes, as: UTF8.self) }
+            }
+            let provider = model.replacing(":", with: "/")
+            return EveryEvalEver.Judge(
+                model: provider.contains("/") ? provider : "unknown/\(provider)", template: template,
+                temperature: definition.decoding.json["temperature"]?.number)
+        }
+
+        /// Seconds since 1970.
+        private static var now: String {
+            Environment.value("SOURCE_DATE_EPOCH") ?? "\(Int(Date().timeIntervalSince1970))"
         }
     }
 

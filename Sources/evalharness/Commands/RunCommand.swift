@@ -150,8 +150,9 @@ struct BenchmarkRun {
                     records: annotations.lazy.map { $0.json(version: Version.annotation) }, to: directory.annotations)),
             "scores.json": .string(try Files.write(scores, to: directory.scores)),
         ]
-        try Files.write(record.json(files: hashes), to: directory.run)
-        let found = RunReport(scores: scores, annotations: annotations, kernels: record.kernels)
+        let run = record.json(files: hashes)
+        try Files.write(run, to: directory.run)
+        let found = RunReport(scores: scores, annotations: annotations, run: run, kernels: record.kernels)
         _ = try Files.write(found.page.html, to: directory.report)
         report(scores, found, directory)
         try MissingLimit(options.missingLimit).check([scores])

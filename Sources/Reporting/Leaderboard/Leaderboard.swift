@@ -1,5 +1,6 @@
 package import Chat
 package import Evaluation
+internal import Statistics
 
 /// Several runs of one benchmark under one judge, best first.
 package struct Leaderboard: Sendable {
@@ -9,6 +10,8 @@ package struct Leaderboard: Sendable {
     package private(set) var judge: JSONValue
     /// Score documents (`scores.json`), by length-controlled win rate, then win rate, then name.
     package private(set) var entries: [JSONValue]
+    /// Paired differences between entries, as `compare` finds them.
+    package private(set) var pairwise: [JSONValue] = []
     /// Whether it ranks runs together that differ in benchmark, data, baseline or judge.
     package private(set) var isMixed = false
 
@@ -45,10 +48,25 @@ package struct Leaderboard: Sendable {
     package var json: JSONValue {
         var board: JSONObject = [
             "schema": .string(Leaderboard.schema), "benchmark": benchmark, "judge": judge,
-            "entries": .array(entries.map(Leaderboard.entry)), "pairwise": [],
+            "entries": .array(entries.map(Leaderboard.entry)),
+            "pairwise": .array(pairwise),
         ]
         if isMixed { board["mixed"] = true }
         return .object(board)
+    }
+
+    /// Keeps what comparisons of the entries found.
+    package mutating func add(_ comparisons: [Comparison]) {
+        pairwise = comparisons.flatMap { comparison in
+            comparison.findings.map { finding in
+                [
+                    "a": .string(comparison.first.name), "b": .string(comparison.second.name),
+                    "metric": .string(finding.metric.rawValue), "delta": .number(finding.difference.value),
+                    "ci95": [.number(finding.difference.lower), .number(finding.difference.upper)],
+                    "p": .number(finding.p), "p_holm": JSONValue(finding.adjustedP), "n": .integer(finding.count),
+                ]
+            }
+        }
     }
 
     /// alpaca_eval's leaderboard CSV: its columns in its order, floats as Python prints them.
@@ -132,19 +150,24 @@ extension Leaderboard {
         benchmark = document["benchmark"] ?? .null
         judge = document["judge"] ?? .null
         isMixed = document["mixed"]?.bool ?? false
+        pairwise = document["pairwise"]?.array ?? []
         self.entries = entries
     }
 
     /// One leaderboard of several of the same benchmark and judge; what stands in more than one of them stands in it
     /// once.
     ///
-    /// - Parameter boards: each with the path it came from.
+    /// - Parameters:
+    ///   - boards: each with the path it came from.
+    ///   - allowMixed: whether they may differ in benchmark, data, baseline or judge.
     /// - Throws: `badData` for a board without entries or with one that is no score; `integrity` where boards differ
-    ///   in benchmark, data, baseline or judge, or a name has other numbers in another of them.
-    package init(merging boards: [(path: String, board: Leaderboard)]) throws(EvaluationError) {
+    ///   in what they may not, or a name has other numbers in another of them.
+    package init(
+        merging boards: [(path: String, board: Leaderboard)], allowMixed: Bool = false
+    ) throws(EvaluationError) {
         var merged: [(path: String, document: JSONValue)] = []
         for (path, board) in boards {
-            if board.isMixed {
+            if board.isMixed, !allowMixed {
                 throw .integrity(
                     "\(path) ranks runs together that do not belong in one ranking (--mixed). Build it anew from runs "
                         + "of one benchmark and judge.")
@@ -154,9 +177,12 @@ extension Leaderboard {
                 guard let name = document["name"]?.string, document["metrics"]?.object != nil else {
                     throw .badData("An entry of \(path) has no name or no metrics. Build that leaderboard anew.")
                 }
-                if let first = merged.first, let what = Leaderboard.difference(first.document, document) {
+                if !allowMixed, let first = merged.first,
+                    let what = Leaderboard.difference(first.document, document)
+                {
                     throw .integrity(
-                        "\(path) has another \(what) than \(first.path): their numbers do not belong in one ranking.")
+                        "\(path) has another \(what) than \(first.path): their numbers do not belong in one ranking. "
+                            + "Mix them knowingly with --mixed.")
                 }
                 guard let known = merged.first(where: { $0.document["name"]?.string == name }) else {
                     merged.append((path, document))
@@ -171,7 +197,11 @@ extension Leaderboard {
                 }
             }
         }
-        try self.init(scores: merged, allowMixed: false)
+        try self.init(scores: merged, allowMixed: allowMixed)
+        for (_, board) in boards {
+            isMixed = isMixed || board.isMixed
+            pairwise += board.pairwise.filter { !pairwise.contains($0) }
+        }
     }
 
     /// The entries as the score documents that they were made of, with what they have in common.

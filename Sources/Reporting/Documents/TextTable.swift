@@ -50,3 +50,31 @@ package struct TextTable: Hashable, Sendable {
                 }))
     }
 }
+
+extension String {
+    /// What would not be seen, or would turn the text around it: control and direction characters by their code.
+    var showingHidden: String {
+        guard unicodeScalars.contains(where: \.isHidden) else { return self }
+        return unicodeScalars.reduce(into: "") { text, scalar in
+            if scalar.isHidden {
+                let code = String(scalar.value, radix: 16, uppercase: true)
+                text += "\u{27E8}U+" + String(repeating: "0", count: max(0, 4 - code.count)) + code + "\u{27E9}"
+            } else {
+                text.unicodeScalars.append(scalar)
+            }
+        }
+    }
+}
+
+extension Unicode.Scalar {
+    fileprivate var isHidden: Bool {
+        switch value {
+        // A tab and a new line are seen; joiners belong to scripts and emoji.
+        case 0x09, 0x0A, 0x200C, 0x200D: false
+        case 0x2028, 0x2029: true
+        default:
+            properties.generalCategory == .control || properties.generalCategory == .format
+                || properties.isNoncharacterCodePoint
+        }
+    }
+}
