@@ -81,9 +81,9 @@ package struct HTMLPage: Sendable {
         case .warning(let text): xml.element("p", ["class": "warning", "role": "note"], text: text.showingHidden)
         case .code(let text): xml.element("pre", text: HTMLPage.shown(text))
         case .table(let table): write(table, xml)
-        case .plot(let plot): xml.element("figure") { plot.draw(into: xml) }
-        case .forest(let plot): xml.element("figure") { plot.draw(into: xml) }
-        case .contingency(let table): xml.element("figure") { table.draw(into: xml) }
+        case .plot(let plot): xml.element("figure", HTMLPage.scrolled) { plot.draw(into: xml) }
+        case .forest(let plot): xml.element("figure", HTMLPage.scrolled) { plot.draw(into: xml) }
+        case .contingency(let table): xml.element("figure", HTMLPage.scrolled) { table.draw(into: xml) }
         case .texts(let shared, let texts): write(shared, texts, xml)
         case .details(let summary, let blocks):
             var inner = heading
@@ -109,8 +109,7 @@ package struct HTMLPage: Sendable {
     }
 
     private func write(_ table: Table, _ xml: XMLWriter) {
-        // A table that is wider than the screen is scrolled by keyboard too.
-        xml.element("div", ["class": "scroll", "tabindex": "0", "role": "group", "aria-label": "table"]) {
+        xml.element("div", HTMLPage.scrolled) {
             xml.element("table") {
                 xml.element("thead") {
                     xml.element("tr") {
@@ -131,6 +130,9 @@ package struct HTMLPage: Sendable {
     /// An element without content would be left open by readers of HTML.
     private static func shown(_ text: String) -> String { text.isEmpty ? "(nothing)" : text.showingHidden }
 
+    /// What is wider than the screen is scrolled by keyboard too.
+    private static var scrolled: KeyValuePairs<String, String> { ["class": "scroll", "tabindex": "0"] }
+
     private static let policy =
         "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -142,8 +144,8 @@ package struct HTMLPage: Sendable {
         .scroll { overflow-x: auto; }
         th, td { padding: 0.2rem 0.8rem; text-align: right; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); overflow-wrap: normal; }
         th:first-child, td:first-child { text-align: left; }
-        figure { margin: 1rem 0; }
-        figure svg { max-width: 100%; height: auto; }
+        figure { margin: 1rem 0; overflow-x: auto; }
+        figure svg { max-width: 100%; min-width: 34rem; height: auto; }
         pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }
         section, details { border-top: 1px solid color-mix(in srgb, currentColor 20%, transparent); padding: 0.5rem 0; }
         details section { border-top: 0; }
