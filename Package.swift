@@ -64,7 +64,8 @@ let package = Package(
         .testTarget(name: "EndpointsTests", dependencies: ["Endpoints", "Chat", "LoopbackServer"]),
         .testTarget(name: "ServingTests", dependencies: ["Serving", "Chat"]),
         .testTarget(name: "EvidenceTests", dependencies: ["Evidence", "Chat", "TestSupport"]),
-        .testTarget(name: "ReportingTests", dependencies: ["Reporting", "Evaluation", "Chat"]),
+        .testTarget(
+            name: "ReportingTests", dependencies: ["Reporting", "Evaluation", "Statistics", "Chat", "TestSupport"]),
         .testTarget(
             name: "StarterTasksTests", dependencies: ["StarterTasks", "Evaluation", "Chat", "TestSupport"]),
         .testTarget(name: "EvaluationTests", dependencies: ["Evaluation", "Statistics", "Chat", "TestSupport"]),

@@ -38,25 +38,23 @@ package struct Integrity: Hashable, Sendable {
 /// Prompts judged with the output to another prompt, which an honest judge lets lose: outputs that win all the same work
 /// on the judge, not on the prompt.
 package struct ShuffleCanary: Hashable, Sendable {
-    /// In percent.
-    package var winRate: Double
+    /// In percent; nil where no pair has a verdict.
+    package var winRate: Double?
     package var count: Int
     /// Of the judged.
     package var missing: Int
 
-    /// - Returns: nil where no pair has a verdict.
-    package init?(_ annotations: [Annotation]) {
+    package init(_ annotations: [Annotation]) {
         let preferences = annotations.compactMap(\.verdict.preference)
-        guard !preferences.isEmpty else { return nil }
-        winRate = 100 * preferences.reduce(0, +) / Double(preferences.count)
+        winRate = mean(preferences).map { 100 * $0 }
         count = preferences.count
         missing = annotations.count - preferences.count
     }
 
     /// Reads back what `json` wrote.
     package init?(_ json: JSONValue?) {
-        guard let rate = json?["winrate"]?.number, let count = json?["n"]?.integer else { return nil }
-        winRate = rate
+        guard let count = json?["n"]?.integer else { return nil }
+        winRate = json?["winrate"]?.number
         self.count = count
         missing = json?["n_missing"]?.integer ?? 0
     }
@@ -65,12 +63,12 @@ package struct ShuffleCanary: Hashable, Sendable {
     static let limit = 15.0
 
     var flag: String? {
-        guard count >= 10, winRate > Self.limit else { return nil }
+        guard count >= 10, let winRate, winRate > Self.limit else { return nil }
         return "shuffle_canary (\((winRate * 10).rounded() / 10) % of \(count) outputs to other prompts won)"
     }
 
     var json: JSONValue {
-        ["winrate": .number(winRate), "n": .integer(count), "n_missing": .integer(missing)]
+        ["winrate": JSONValue(winRate), "n": .integer(count), "n_missing": .integer(missing)]
     }
 
     /// The pairs to judge: a share of all, each with the output to another prompt, as `generator` draws them.

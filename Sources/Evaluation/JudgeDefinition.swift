@@ -45,6 +45,12 @@ package struct JudgeDefinition: Hashable, Sendable {
         package var outputPerMillion: Double
         package var date: String
 
+        package init(inputPerMillion: Double, outputPerMillion: Double, date: String) {
+            self.inputPerMillion = inputPerMillion
+            self.outputPerMillion = outputPerMillion
+            self.date = date
+        }
+
         package func cost(_ usage: Completion.Usage) -> Double {
             (Double(usage.inputTokens) * inputPerMillion + Double(usage.outputTokens) * outputPerMillion) / 1e6
         }

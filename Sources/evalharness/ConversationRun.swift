@@ -19,7 +19,7 @@ struct ConversationRun {
     func perform() async throws {
         Interruption.shared.arm()
         if options.asking.dryRun {
-            Console.data(try estimate().text(.indented(2)) + "\n")
+            try await estimate().show(asJSON: true)
             return
         }
         let directory = try RunDirectory(
@@ -356,11 +356,13 @@ struct ConversationRun {
     }
 
     /// What would be asked at the most.
-    private func estimate() throws -> JSONValue {
-        let turns = pipeline.selected.reduce(0) { $0 + $1.turns.count }
-        let generated = try (models + [options.baseline].compactMap(\.self)).count { text in
-            if case .outputs = try ModelSource(text) { false } else { true }
+    func estimate() async throws -> Estimate {
+        var estimate = Estimate()
+        for text in models + [options.baseline].compactMap(\.self) {
+            if let part = try pipeline.generation(by: text, .candidate) { estimate.parts.append(part) }
         }
+        if options.judge != nil { return estimate }
+        let turns = pipeline.selected.reduce(0) { $0 + $1.turns.count }
         let asked = 1 + options.asking.retryUnparsable
         let calls =
             switch benchmark.kind {
@@ -372,9 +374,14 @@ struct ConversationRun {
             case .arenaHard(.v2, _): 2 * pipeline.selected.count
             case .instructions: 0
             }
-        return [
-            "generation_calls_at_most": .integer(generated * turns),
-            "judge_calls_at_most": .integer(options.judge == nil ? calls : 0),
-        ]
+        let judge = try await OpenConversationJudge(pipeline, mode: mode)
+        let source = try ModelSource(options.asking.judgeModel ?? benchmark.judge)
+        estimate.parts.append(
+            Estimate.Part(
+                role: .judge, name: judge.label, calls: calls, isExact: false,
+                outputTokensAtMost: calls * judge.maxTokens,
+                prices: try PriceFile(
+                    path: options.asking.prices ?? "\(pipeline.home)/judges/prices.yaml")[source.fingerprint]))
+        return estimate
     }
 }

@@ -11,7 +11,7 @@ struct Evalharness: AsyncParsableCommand {
         subcommands: [
             RunCommand.self, GenerateCommand.self, JudgeCommand.self, ScoreCommand.self, CompareCommand.self,
             GateCommand.self, AuditCommand.self,
-            LeaderboardCommand.self, ReportCommand.self,
+            LeaderboardCommand.self, ReportCommand.self, EstimateCommand.self,
             DatasetCommand.self, JudgesCommand.self, ModelsCommand.self, EvidenceCommand.self, ServeCommand.self,
             TrainCommand.self, AnalyzeCommand.self, StudyCommand.self,
         ])

@@ -1,5 +1,6 @@
 import Chat
 import Evaluation
+import Evidence
 
 /// Who judges MT-Bench or Arena-Hard, and what everything that the run leaves says of that.
 struct OpenConversationJudge: Sendable {
@@ -30,12 +31,8 @@ struct OpenConversationJudge: Sendable {
         }
         let options = pipeline.options
         let benchmark = pipeline.benchmark
-        if options.asking.maxCost != nil {
-            throw EvaluationError.configuration(
-                "--max-cost needs prices, and \(benchmark.id) defines none for its judge.")
-        }
         let own = try ModelSource(benchmark.judge)
-        let model = try await OpenConversationJudge.model(own, options.asking)
+        let model = try await OpenConversationJudge.model(own, options.asking, pipeline.budget)
         label = model.name
         isReferenceJudge = model.fingerprint == own.fingerprint
         switch benchmark.kind {
@@ -69,6 +66,15 @@ struct OpenConversationJudge: Sendable {
         }
     }
 
+    /// Of a reply.
+    var maxTokens: Int {
+        switch judge {
+        case .mtBench: MTBenchJudge.maxTokens
+        case .arenaHard(let judge): judge.maxTokens
+        case .checks: 0
+        }
+    }
+
     private static func checks(_ name: String, _ pipeline: Pipeline) throws -> ChecksJudge {
         if name.hasPrefix("annotations:") {
             throw EvaluationError.configuration(
@@ -84,14 +90,17 @@ struct OpenConversationJudge: Sendable {
         return judge
     }
 
-    private static func model(_ own: ModelSource, _ options: AskingOptions) async throws -> any ChatModel {
+    private static func model(
+        _ own: ModelSource, _ options: AskingOptions, _ budget: Budget
+    ) async throws -> any ChatModel {
         let source = try options.judgeModel.map { try ModelSource($0) } ?? own
         if case .replay(let path) = source {
             return try await OpenModel.replay(path, ownModel: own, options: options)
         }
         let limits = JudgeDefinition.Limits(concurrency: options.concurrency ?? 16)
         let opened = try OpenModel.open(source, role: .judge(limits), options: options)
-        return OpenModel.recorded(opened, store: try options.openStore(), options: options)
+        let spending = try options.spending(on: opened, of: budget)
+        return OpenModel.recorded(opened, store: try options.openStore(), spending: spending, options: options)
     }
 
     /// Upstream's sets are for upstream's prompts; those of one's own bring their own.

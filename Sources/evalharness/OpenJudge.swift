@@ -13,7 +13,8 @@ struct OpenJudge: Sendable {
     /// - Parameter template: in place of the file of the definition's folder; a definition whose template is a
     ///   benchmark's needs it.
     init(
-        _ definition: JudgeDefinition, template: PromptTemplate? = nil, store: EvidenceStore, options: AskingOptions
+        _ definition: JudgeDefinition, template: PromptTemplate? = nil, store: EvidenceStore, options: AskingOptions,
+        budget: Budget
     ) async throws {
         let template = try template ?? Self.template(definition)
         let named = try options.judgeModel.map { try ModelSource($0) }
@@ -30,14 +31,10 @@ struct OpenJudge: Sendable {
             var limits = options
             limits.concurrency = options.concurrency ?? definition.limits.concurrency
             let opened = try OpenModel.open(source, role: .judge(definition.limits), options: limits)
-            // The definition's prices are those of its own model; another one's are unknown.
-            if definition.model?.fingerprint != opened.fingerprint { priced.prices = nil }
-            if options.maxCost != nil, priced.prices == nil {
-                throw EvaluationError.configuration(
-                    "--max-cost needs the prices of \(source), and judges/\(definition.id)/judge.yaml gives none for "
-                        + "it. Write a judge of your own with that model and its prices.")
-            }
-            spending = priced.prices.map { prices in Spending(limit: options.maxCost, price: prices.cost) }
+            // The definition's prices are those of its own model; another one's stand in the price file, or nowhere.
+            let known = definition.model?.fingerprint == opened.fingerprint ? definition.prices : nil
+            priced.prices = try options.price(of: opened, known: known)
+            spending = try options.spending(on: opened, of: budget, known: known)
             model = OpenModel.recorded(opened, store: store, spending: spending, options: options)
         }
         judge = Judge(

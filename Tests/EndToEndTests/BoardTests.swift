@@ -32,7 +32,7 @@ struct BoardTests {
             #expect(run.status == 0, "\(model): \(run.errorText)")
             try compare(try space.json("results/alpacaeval/\(model)/scores.json"), try #require(expected[model]), model)
         }
-        let board = try await space.run("leaderboard", "build", "results/alpacaeval", "--json")
+        let board = try await space.run("leaderboard", "build", "results/alpacaeval", "--no-pairwise", "--json")
         #expect(board.status == 0, "\(board.errorText)")
         let names =
             try JSONValue(parsing: board.standardOutput)["entries"]?.array?.compactMap { $0["name"]?.string } ?? []

@@ -125,7 +125,7 @@ import Testing
 
     @Test("The spend limit stops before a call could pass it, and counts what was used")
     func spending() async throws {
-        let spending = Spending(limit: 0.0001) { Double($0.inputTokens + $0.outputTokens) * 1e-6 }
+        let spending = Spending(of: Budget(limit: 0.0001)) { Double($0.inputTokens + $0.outputTokens) * 1e-6 }
         let model = CountingModel()
         let recording = RecordingChatModel(model, store: try open(), spending: spending)
         var stopped = 0

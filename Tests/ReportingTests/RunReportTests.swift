@@ -37,7 +37,7 @@ import Testing
         #expect(html.hasPrefix("<!DOCTYPE html>"))
         #expect(!html.contains("<script"))
         for words in [
-            "Say &lt;0&gt; &amp; \u{FFFD}", "&lt;/pre&gt;&lt;script&gt;", "(nothing)", "mine, preferred",
+            "Say &lt;0&gt; &amp; \u{27E8}U+0000\u{27E9}", "&lt;/pre&gt;&lt;script&gt;", "(nothing)", "mine, preferred",
             "mine, no verdict", "mind &lt;this&gt;", "<svg",
         ] { #expect(html.contains(words), "\(words)") }
         // Readers of HTML take a lone start tag for an open element.

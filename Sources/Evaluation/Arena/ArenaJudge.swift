@@ -27,6 +27,14 @@ package struct ArenaJudge: Sendable {
         }
     }
 
+    /// Of a reply.
+    package var maxTokens: Int {
+        switch procedure {
+        case .v01: 4096
+        case .v2(_, _, let maxTokens): maxTokens
+        }
+    }
+
     package var fingerprint: String {
         switch procedure {
         case .v01(let prompt):
@@ -122,7 +130,7 @@ package struct ArenaJudge: Sendable {
         var messages = start
         var game = Game(messages: start)
         for _ in 0..<2 {
-            let request = ChatRequest(messages: messages, decoding: .greedy, maxTokens: 4096)
+            let request = ChatRequest(messages: messages, decoding: .greedy, maxTokens: maxTokens)
             switch try await JudgeReply.ask(model, request) {
             case .none(let reason):
                 game.judgment = (game.judgment ?? "") + "\n$ERROR$"

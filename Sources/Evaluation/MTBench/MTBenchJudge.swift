@@ -11,7 +11,8 @@ package struct MTBenchJudge: Sendable {
 
     /// Categories whose judge is shown a reference.
     private static let referenced: Set<String> = ["math", "reasoning", "coding", "arena-hard-200"]
-    private static let maxTokens = 2048
+    /// Of a reply.
+    package static let maxTokens = 2048
 
     private let judgePrompts: [String: JudgePrompt]
     private let references: ModelOutputs?

@@ -28,7 +28,7 @@ struct ReportCommand: ParsableCommand {
         let page =
             Files.exists(directory.modelJudgment)
             ? try ConversationReport(directory, scores: scores, run: record).page
-            : try RunReport(
+            : RunReport(
                 scores: scores, annotations: try annotations(directory), run: record, comparisons: try comparisons()
             ).page
         let path = output ?? directory.report

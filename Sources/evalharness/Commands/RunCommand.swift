@@ -54,7 +54,7 @@ struct GenerateCommand: AsyncParsableCommand {
         Interruption.shared.arm()
         let pipeline = try Pipeline(options)
         if options.asking.dryRun {
-            Console.data(try pipeline.generationEstimate(model: model).text(.indented(2)) + "\n")
+            Estimate(parts: [try pipeline.generation(by: model, .candidate)].compactMap(\.self)).show(asJSON: true)
             return
         }
         let directory = try RunDirectory(
@@ -118,7 +118,7 @@ struct BenchmarkRun {
         Interruption.shared.arm()
         let options = pipeline.options
         if options.asking.dryRun {
-            Console.data(try await pipeline.estimate(model: model).text(.indented(2)) + "\n")
+            try await pipeline.estimate(model: model).show(asJSON: true)
             return
         }
         // The name decides the folder, and the folder's lock comes before any call that costs something.

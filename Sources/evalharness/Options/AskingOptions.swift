@@ -1,6 +1,8 @@
 import ArgumentParser
+import Chat
 import Evaluation
 import Evidence
+import Inference
 
 /// The flags of every command that asks models: who judges, how much at once, at what cost, and what is kept.
 struct AskingOptions: ParsableArguments {
@@ -10,8 +12,11 @@ struct AskingOptions: ParsableArguments {
     @Option(help: "Calls in flight at once, to each server where several are named.")
     var concurrency: Int?
 
-    @Option(help: "Stop before the judge's calls could cost more than this many US dollars.")
+    @Option(help: "Stop before the calls to models could cost more than this many US dollars.")
     var maxCost: Double?
+
+    @Option(help: "What models cost: a YAML file in the form of judges/prices.yaml, which is taken when left out.")
+    var prices: String?
 
     @Flag(help: "Say what would be asked, and ask nothing.")
     var dryRun = false
@@ -51,6 +56,28 @@ struct AskingOptions: ParsableArguments {
         }
         if retryUnparsable < 0 { throw ValidationError("--retry-unparsable takes 0 or more.") }
         if attempts < 1 { throw ValidationError("--attempts takes 1 or more.") }
+    }
+
+    /// What `model` costs; nil where nobody says.
+    ///
+    /// - Parameter known: by its judge's own definition.
+    func price(of model: any ChatModel, known: JudgeDefinition.Prices? = nil) throws -> JudgeDefinition.Prices? {
+        if prices == nil, let known { return known }
+        let path = try prices ?? "\(Environment.definitionsHome())/judges/prices.yaml"
+        return try PriceFile(path: path)[model.fingerprint] ?? known
+    }
+
+    /// What a run may spend on `model`; nil where its calls cost nothing that is known.
+    ///
+    /// - Throws: `configuration` where there is a limit and no price to keep it by.
+    func spending(
+        on model: any ChatModel, of budget: Budget, known: JudgeDefinition.Prices? = nil
+    ) throws -> Spending? {
+        if let price = try price(of: model, known: known) { return Spending(of: budget, price: price.cost) }
+        guard maxCost != nil, !(model is LocalChatModel) else { return nil }
+        throw EvaluationError.configuration(
+            "--max-cost needs the price of \(model.fingerprint), and no price file has one. Name a file of your own with "
+                + "--prices, in the form of judges/prices.yaml.")
     }
 
     func openStore() throws -> EvidenceStore {

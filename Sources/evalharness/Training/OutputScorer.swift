@@ -17,7 +17,9 @@ enum OutputScorer {
             let name = String(text.dropFirst("judge:".count))
             switch try Definitions.judge(name, home: try Environment.definitionsHome()) {
             case .model(let definition):
-                return .judge(try await OpenJudge(definition, store: store, options: options))
+                return .judge(
+                    try await OpenJudge(
+                        definition, store: store, options: options, budget: Budget(limit: options.maxCost)))
             case .checks(let judge): return .checks(judge)
             }
         }
