@@ -1,8 +1,7 @@
 /// What is suspicious about a model's outputs, before any judge is asked.
 ///
 /// A flag says that the outputs would fool a judge, or measure something else than following instructions; a remark says
-/// that something went wrong in making them. The limits are far from what honest models show: of 24 published models on
-/// AlpacaEval's prompts none is above a third of any of them.
+/// that something went wrong in making them. The limits are far from what honest models show (docs/deciding.md).
 package struct Audit: Sendable {
     package enum Check: String, Hashable, Sendable, CaseIterable {
         case constant, duplicates, echo, empty

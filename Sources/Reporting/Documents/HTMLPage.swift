@@ -144,6 +144,7 @@ package struct HTMLPage: Sendable {
         .scroll { overflow-x: auto; }
         th, td { padding: 0.2rem 0.8rem; text-align: right; border-bottom: 1px solid color-mix(in srgb, currentColor 20%, transparent); overflow-wrap: normal; }
         th:first-child, td:first-child { text-align: left; }
+        td + td { white-space: nowrap; }
         figure { margin: 1rem 0; overflow-x: auto; }
         figure svg { max-width: 100%; min-width: 34rem; height: auto; }
         pre { white-space: pre-wrap; overflow-wrap: anywhere; margin: 0; }

@@ -22,17 +22,23 @@ package struct EveryEvalEver: Sendable {
 
     private let board: Leaderboard
     private let judge: Judge
+    private let modelIDs: [String: String]
     private let organization: String
     private let retrieved: String
     private let version: String
 
     /// - Parameters:
+    ///   - modelIDs: by an entry's name who made the model and its name, as `organization/model`.
     ///   - organization: who evaluated.
     ///   - retrieved: seconds since 1970, as text.
     ///   - version: of this program.
-    package init(_ board: Leaderboard, judge: Judge, organization: String, retrieved: String, version: String) {
+    package init(
+        _ board: Leaderboard, judge: Judge, modelIDs: [String: String], organization: String, retrieved: String,
+        version: String
+    ) {
         self.board = board
         self.judge = judge
+        self.modelIDs = modelIDs
         self.organization = organization
         self.retrieved = retrieved
         self.version = version
@@ -41,7 +47,8 @@ package struct EveryEvalEver: Sendable {
     /// Paths under the datastore's root, each with its record.
     package var records: [(path: String, record: JSONValue)] {
         board.entries.map { entry in
-            let model = EveryEvalEver.modelID(entry["name"]?.string ?? "")
+            let name = entry["name"]?.string ?? ""
+            let model = EveryEvalEver.modelID(modelIDs[name] ?? name)
             let parts = model.split(separator: "/", maxSplits: 1).map(EveryEvalEver.safe)
             return (
                 "data/\(collection)/\(parts[0])/\(parts[1])/\(uuid(entry)).json", record(entry, model)

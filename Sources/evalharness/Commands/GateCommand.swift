@@ -20,9 +20,7 @@ struct GateCommand: ParsableCommand {
         @Option(help: "The policy: a YAML file.")
         var policy: String
 
-        @Option(
-            name: [.customLong("against"), .customLong("baseline-run")],
-            help: "What the candidate is measured by: a snapshot (gate save), or the folder of a run.")
+        @Option(help: "What the candidate is measured by: a snapshot (gate save), or the folder of a run.")
         var against: String
 
         @Option(help: "Write JUnit XML here.")

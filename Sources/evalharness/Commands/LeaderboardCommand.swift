@@ -149,8 +149,25 @@ struct LeaderboardCommand: ParsableCommand {
         @Option(help: "every-eval-ever: who evaluated.")
         var organization = "unknown"
 
+        @Option(help: "every-eval-ever: NAME=ORGANIZATION/MODEL, what an entry's model is known as; repeatable.")
+        var modelID: [String] = []
+
         @Option(name: .shortAndLong, help: "The file or folder to write; standard output when left out.")
         var output: String?
+
+        mutating func validate() throws { _ = try modelIDs() }
+
+        private func modelIDs() throws -> [String: String] {
+            var ids: [String: String] = [:]
+            for text in modelID {
+                let parts = text.split(separator: "=", maxSplits: 1).map(String.init)
+                guard parts.count == 2, parts[1].split(separator: "/").count > 1 else {
+                    throw ValidationError("--model-id takes NAME=ORGANIZATION/MODEL, not \"\(text)\".")
+                }
+                ids[parts[0]] = parts[1]
+            }
+            return ids
+        }
 
         func run() throws {
             let board = try LeaderboardCommand.read(leaderboard)
@@ -163,14 +180,17 @@ struct LeaderboardCommand: ParsableCommand {
                     throw ValidationError("every-eval-ever takes --output: records are many files under one folder.")
                 }
                 let records = EveryEvalEver(
-                    board, judge: try judge(board), organization: organization, retrieved: Self.now,
-                    version: Version.text
+                    board, judge: try judge(board), modelIDs: try modelIDs(), organization: organization,
+                    retrieved: Self.now, version: Version.text
                 ).records
                 for (path, record) in records {
                     try Files.makeFolder(Files.parent(of: "\(output)/\(path)"))
                     try Files.write(record, to: "\(output)/\(path)")
                 }
                 Console.note("written: \(records.count) records under \(output)/data")
+                if records.contains(where: { $0.path.contains("/unknown/") }) {
+                    Console.note("note: who made a model is not known; name it with --model-id before publishing")
+                }
             }
         }
 
