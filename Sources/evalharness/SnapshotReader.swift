@@ -54,12 +54,15 @@ struct SnapshotReader {
         return try PromptSet(bytes: bytes, path: provenance.name, isOfficial: provenance.isPinned)
     }
 
-    /// Whether the benchmark's own prompts are not here.
-    var lacksPrompts: Bool {
-        get throws {
-            let cache = try cache()
-            return try cache.benchmark.file(.prompts).map { try cache.state($0) == .absent } ?? false
-        }
+    /// What a reader must know of the length control that `equalizer` gave.
+    func note(on equalizer: Comparison.Equalizer?) throws -> String? {
+        let cache = try cache()
+        guard equalizer?.control.design == .minimal,
+            try cache.benchmark.file(.prompts).map({ try cache.state($0) == .absent }) ?? false
+        else { return nil }
+        return
+            "the prompts of \(benchmark) are not on this machine, so length control does without their difficulty; for the "
+            + "benchmark's own: evalharness dataset pull \(benchmark)"
     }
 
     private func cache() throws -> DatasetCache {
@@ -71,8 +74,8 @@ struct SnapshotReader {
     ///
     /// - Throws: `missingInput` where the benchmark's own prompts were judged and its calibration is not here.
     func equalizer(_ runs: [RunSnapshot]) throws -> Comparison.Equalizer? {
-        guard isCalibrated, runs.allSatisfy({ $0.scale == .preference && $0.rows.contains { $0.length != nil } }),
-            case .instructions = try Definitions.benchmark(benchmark, home: home).kind
+        guard isCalibrated,
+            runs.allSatisfy({ $0.scale == .preference && $0.rows.contains { $0.baselineLength != nil } })
         else { return nil }
         guard runs.allSatisfy({ $0.rows.allSatisfy { $0.place != nil } }) else {
             return Comparison.Equalizer(LengthControl(design: .minimal, gamed: []), difficulty: [])

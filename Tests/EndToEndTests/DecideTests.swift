@@ -213,3 +213,33 @@ struct DecideTests {
         #expect(try await self.run("long", "--canary", "0.2", "--name", "other").status == 78)
     }
 }
+
+/// The same of benchmarks whose scores are upstream's own.
+struct DecideConversationsTests {
+    private let space: Workspace
+
+    init() async throws { space = try Workspace() }
+
+    @Test(arguments: [("mt-bench", "average"), ("arena-hard", "win_rate")])
+    func `Runs of MT-Bench and Arena-Hard are compared, gated and reported as any other`(
+        benchmark: String, metric: String
+    ) async throws {
+        for (name, seed) in [("one", "1"), ("two", "2")] {
+            let run = try await space.run("run", benchmark, "--name", name, "--seed", seed, "--limit", "60")
+            #expect(run.status == 0, "\(run.errorText)")
+        }
+        let folders = ["one", "two"].map { "results/\(benchmark)/\($0)" }
+        let compared = try await space.command(["compare"] + folders + ["--json"]).run()
+        #expect(compared.status == 0, "\(compared.errorText)")
+        let found = try JSONValue(parsing: compared.standardOutput)["comparisons"]?[0]?["metrics"]?[0]
+        #expect(found?["metric"]?.string == metric && found?["n"]?.integer == 60)
+        try space.folder.write(
+            "benchmark: \(benchmark)\nrules: [{metric: \(metric), margin: 50}]\n", "gate.yaml")
+        let gate = try await space.run("gate", folders[0], "--policy", "gate.yaml", "--against", folders[1])
+        #expect(gate.status == 0, "\(gate.errorText)")
+        let report = try await space.run("report", folders[0], "-o", "r.html")
+        #expect(report.status == 0, "\(report.errorText)")
+        let html = try String(contentsOfFile: space.path("r.html"), encoding: .utf8)
+        #expect(html.components(separatedBy: "<details>").count > 60)
+    }
+}

@@ -152,7 +152,6 @@ extension RunSnapshot.Row {
             instruction: annotation.prompt.instruction, output: annotation.output.output,
             baseline: annotation.baseline.output, preference: annotation.verdict.preference,
             calls: annotation.games.count)
-        place = annotation.prompt.index
         category = annotation.prompt.category
         cost = annotation.cost
     }

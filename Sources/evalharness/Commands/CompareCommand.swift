@@ -2,7 +2,6 @@ import ArgumentParser
 import Chat
 import Evaluation
 import Reporting
-import Statistics
 
 struct CompareCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -66,11 +65,7 @@ struct CompareCommand: ParsableCommand {
         rule.seed = seed
         rule.alpha = alpha
         rule.lengthControl = try reader.equalizer(runs)
-        if rule.lengthControl?.control.design == .minimal, try reader.lacksPrompts {
-            Console.note(
-                "note: the prompts of \(benchmark) are not on this machine, so length control does without their difficulty; "
-                    + "for the benchmark's own: evalharness dataset pull \(benchmark)")
-        }
+        if let note = try reader.note(on: rule.lengthControl) { Console.note("note: \(note)") }
         let report = ComparisonReport(try Comparison.all(runs, rule: rule))
         if json { return Console.data(report.json.text(.indented(2)) + "\n") }
         Console.data(report.table.text)

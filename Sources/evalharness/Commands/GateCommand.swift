@@ -149,6 +149,7 @@ struct GateCommand: ParsableCommand {
         rule.permutations = 0
         rule.slices = false
         rule.lengthControl = try reader.equalizer([candidate, baseline])
+        if let note = try reader.note(on: rule.lengthControl) { Console.note("note: \(note)") }
         return try Gate(policy: policy, candidate: candidate, baseline: baseline, rule: rule)
     }
 }
