@@ -3,7 +3,8 @@ internal import Chat
 /// What models cost, as a dated file says it; a model that is not in it has an unknown price.
 package struct PriceFile: Hashable, Sendable {
     private let prices: [String: JudgeDefinition.Prices]
-    package let path: String
+    /// Of prices without one of their own.
+    package let date: String
 
     /// - Throws: `missingInput`, or `configuration` naming the model whose price is none.
     package init(path: String) throws(EvaluationError) {
@@ -27,7 +28,7 @@ package struct PriceFile: Hashable, Sendable {
             prices[member.key] = price
         }
         self.prices = prices
-        self.path = path
+        self.date = date
     }
 
     /// - Parameter fingerprint: of the model: a provider's name behind another address is another model.

@@ -13,7 +13,7 @@ struct Evalharness: AsyncParsableCommand {
             GateCommand.self, AuditCommand.self,
             LeaderboardCommand.self, ReportCommand.self, EstimateCommand.self,
             DatasetCommand.self, JudgesCommand.self, ModelsCommand.self, EvidenceCommand.self, ServeCommand.self,
-            TrainCommand.self, AnalyzeCommand.self, StudyCommand.self,
+            TrainCommand.self, AnalyzeCommand.self, StudyCommand.self, DoctorCommand.self,
         ])
 
     static func main() async {

@@ -198,6 +198,41 @@ struct DecideTests {
         #expect(server.bodies.isEmpty)
     }
 
+    @Test func `The spend limit holds for the model under test and its judge together`() async throws {
+        let server = JudgeServer()
+        try space.writeJudge("{kind: token_logprobs, first: m, second: M}")
+        try space.folder.write(
+            "as_of: \"2026-01-01\"\nmodels:\n  \(server.model): {input_per_million: 1, output_per_million: 1}\n",
+            "prices.yaml")
+        func run(_ limit: String, _ more: String...) async throws -> Command.Output {
+            try await space.command(
+                [
+                    "run", "alpacaeval", "--prompts", "prompts.json", "--model", server.model, "--judge", "judges/own",
+                    "--judge-model", server.model, "--name", "spent", "--max-tokens", "4", "--missing-limit", "1",
+                    "--resamples", "0", "--max-cost", limit,
+                ] + more
+            ).run()
+        }
+        // No price, no limit to keep.
+        #expect(try await run("1").status == 78)
+        #expect(server.bodies.isEmpty)
+        // A limit in the middle of the judging: the outputs are paid for, and count.
+        let stopped = try await run("0.006", "--prices", "prices.yaml")
+        #expect(stopped.status == 75, "\(stopped.errorText)")
+        let asked = server.bodies.count
+        #expect(asked > 0 && asked < 180)
+        let whole = try await run("1", "--prices", "prices.yaml")
+        #expect(whole.status == 0, "\(whole.errorText)")
+        #expect(server.bodies.count == 180)
+    }
+
+    @Test func `The doctor names what is missing and the command that mends it`() async throws {
+        let found = try await space.command(["doctor"], environment: ["OPENAI_API_KEY": "sk-secret"]).run()
+        #expect(found.status == 0, "\(found.errorText)")
+        #expect(found.outputText.contains("evalharness dataset pull alpacaeval"))
+        #expect(found.outputText.contains("ok       OPENAI_API_KEY") && !found.outputText.contains("sk-secret"))
+    }
+
     @Test func `A canary is judged beside the run, and its share of wins stands in the scores`() async throws {
         let server = JudgeServer()
         try space.writeJudge("{kind: token_logprobs, first: m, second: M}")
