@@ -65,12 +65,14 @@ struct GateTests {
         let baseline = MadeRuns.run("old", rate: 50)
         var flagged = MadeRuns.run("new", rate: 60)
         flagged.flags = ["constant (all alike)"]
+        var fewer = MadeRuns.run("new", rate: 60)
+        fewer.rows.removeLast(40)
         var other = MadeRuns.run("new", rate: 60)
         other.benchmark = "mt-bench"
         let cases: [(RunSnapshot, String)] = [
             (MadeRuns.run("new", rate: 60, judge: "k"), "another judge"),
             (MadeRuns.run("new", rate: 60, missing: 10), "10 of 300 verdicts are missing"), (flagged, "constant"),
-            (other, "the policy is for alpacaeval"),
+            (other, "the policy is for alpacaeval"), (fewer, "40 of the 300 prompts"),
         ]
         for (candidate, words) in cases {
             let gate = try gate(candidate, baseline)
@@ -81,6 +83,12 @@ struct GateTests {
         }
         #expect(try gate(flagged, baseline, "refuse_flags: false").exitCode == 0)
         #expect(try gate(MadeRuns.run("new", rate: 60, missing: 10), baseline, "missing_limit: 0.05").exitCode == 0)
+    }
+
+    @Test func `A gate without a ruling has proved nothing`() throws {
+        let run = MadeRuns.run("new", rate: 50)
+        let gate = Gate(policy: try policy(), candidate: run, baseline: run, faults: [], rulings: [], saving: nil)
+        #expect(gate.exitCode == 2)
     }
 
     @Test func `A policy that makes no sense is refused by its field`() throws {
@@ -136,7 +144,8 @@ struct GateTests {
             candidate.flags = [text()]
             candidate.provenance = JSONObject()
             candidate.provenance[text()] = .string(text())
-            let gate = Gate(policy: policy, candidate: candidate, baseline: baseline, rulings: [], saving: nil)
+            let gate = Gate(
+                policy: policy, candidate: candidate, baseline: baseline, faults: [text()], rulings: [], saving: nil)
             _ = try Document(JUnitReport(gate, timestamp: "2026-01-31T12:00:00").xml)
         }
     }

@@ -72,7 +72,7 @@ package struct Gate: Sendable {
         self.policy = policy
         self.candidate = candidate
         self.baseline = baseline
-        faults = Gate.faults(policy, candidate, baseline)
+        faults = Gate.faults(policy, candidate, baseline, prompts: Set(candidate.rows.map(\.prompt)))
         if !faults.isEmpty { return }
         let comparison = try Comparison(candidate, baseline, rule: rule)
         notes = comparison.notes
@@ -89,13 +89,16 @@ package struct Gate: Sendable {
     }
 
     /// Of a sequential test that has ended.
+    ///
+    /// - Parameter faults: as found before anything was judged.
     package init(
-        policy: GatePolicy, candidate: RunSnapshot, baseline: RunSnapshot, rulings: [Ruling], saving: Saving?
+        policy: GatePolicy, candidate: RunSnapshot, baseline: RunSnapshot, faults: [String], rulings: [Ruling],
+        saving: Saving?
     ) {
         self.policy = policy
         self.candidate = candidate
         self.baseline = baseline
-        faults = Gate.faults(policy, candidate, baseline)
+        self.faults = faults
         self.rulings = faults.isEmpty ? rulings : []
         self.saving = saving
     }
@@ -103,7 +106,9 @@ package struct Gate: Sendable {
     /// The worst of its rulings.
     package var verdict: Verdict {
         if rulings.contains(where: { $0.verdict == .regression }) { return .regression }
-        return rulings.allSatisfy { $0.verdict == .withinMargin } ? .withinMargin : .inconclusive
+        // A rule without a ruling is an open question.
+        let passed = rulings.count { $0.verdict == .withinMargin }
+        return passed == policy.rules.count ? .withinMargin : .inconclusive
     }
 
     /// As a shell sees it.
@@ -118,8 +123,9 @@ package struct Gate: Sendable {
 
     // MARK: What must hold before any number counts
 
+    /// - Parameter prompts: of the candidate, judged or to be judged, by their digests.
     package static func faults(
-        _ policy: GatePolicy, _ candidate: RunSnapshot, _ baseline: RunSnapshot
+        _ policy: GatePolicy, _ candidate: RunSnapshot, _ baseline: RunSnapshot, prompts: Set<String>
     ) -> [String] {
         var faults: [String] = []
         for run in [candidate, baseline] where run.benchmark != policy.benchmark {
@@ -139,6 +145,14 @@ package struct Gate: Sendable {
             faults.append(
                 "\(missing) of \(candidate.rows.count) verdicts are missing, more than missing_limit "
                     + "\(policy.missingLimit) allows")
+        }
+        // Leaving out the hard ones must not pass.
+        let asked = baseline.rows.filter { $0.values != nil }
+        let absent = asked.count { !prompts.contains($0.prompt) }
+        if Double(absent) > policy.missingLimit * Double(max(1, asked.count)) {
+            faults.append(
+                "\(absent) of the \(asked.count) prompts that the baseline was judged on are not in the candidate's run, more "
+                    + "than missing_limit \(policy.missingLimit) allows")
         }
         if policy.refusesFlags { faults += candidate.flags.map { "the audit of the candidate's outputs: \($0)" } }
         return faults

@@ -47,8 +47,11 @@ struct SequentialGate {
                 ).json(files: [:]), scores: .null),
             flags: Audit(outputs, prompts: pipeline.selected).flags.map(\.description))
         // Nothing is spent on runs that cannot be compared.
-        if !Gate.faults(policy, candidate, baseline).isEmpty {
-            return Gate(policy: policy, candidate: candidate, baseline: baseline, rulings: [], saving: nil)
+        let asked = Set(pipeline.selected.map { RunSnapshot.Row(key: $0.key).prompt })
+        let faults = Gate.faults(policy, candidate, baseline, prompts: asked)
+        if !faults.isEmpty {
+            return Gate(
+                policy: policy, candidate: candidate, baseline: baseline, faults: faults, rulings: [], saving: nil)
         }
         var tests = try self.tests()
         var judged = 0
@@ -63,7 +66,9 @@ struct SequentialGate {
                 for place in tests.indices { tests[place].add(prompt: places[row.prompt] ?? 0, value: change(row)) }
             }
         }
-        return gate(candidate, tests, judged: judged, of: prompts.count)
+        return gate(
+            candidate, Gate.faults(policy, candidate, baseline, prompts: asked), tests, judged: judged,
+            of: prompts.count)
     }
 
     // MARK: Order
@@ -113,7 +118,9 @@ struct SequentialGate {
         }
     }
 
-    private func gate(_ candidate: RunSnapshot, _ tests: [SequentialTest], judged: Int, of total: Int) -> Gate {
+    private func gate(
+        _ candidate: RunSnapshot, _ faults: [String], _ tests: [SequentialTest], judged: Int, of total: Int
+    ) -> Gate {
         let average = mean(judgedRows.compactMap { $0.values?.mean }) ?? 0
         let rulings = zip(policy.rules, tests).compactMap { rule, test in
             test.state.map { Gate.Ruling(rule, test, $0, baseline: average) }
@@ -123,7 +130,7 @@ struct SequentialGate {
         let cost = costs.isEmpty ? nil : costs.reduce(0, +)
         let share = Double(total) / Double(max(1, judged))
         return Gate(
-            policy: policy, candidate: candidate, baseline: baseline, rulings: rulings,
+            policy: policy, candidate: candidate, baseline: baseline, faults: faults, rulings: rulings,
             saving: Gate.Saving(
                 calls: calls, allCalls: Int((Double(calls) * share).rounded()), prompts: judged, allPrompts: total,
                 cost: cost, allCost: cost.map { $0 * share },
