@@ -32,14 +32,15 @@ package struct ComparisonReport: Sendable {
 
     private var overview: TextTable {
         TextTable(
-            ["first", "second", "metric", "difference", "95 % CI", "p, Holm", "could see", "better"],
+            ["first", "second", "metric", "difference", "95 % CI", "could see", "p", "p, Holm", "better"],
             comparisons.flatMap { comparison in
                 comparison.findings.map { finding in
                     [
                         TextTable.printable(comparison.first.name), TextTable.printable(comparison.second.name),
                         finding.metric.rawValue, TextTable.signed(finding.difference.value),
                         TextTable.range(finding.difference.lower, finding.difference.upper),
-                        finding.adjustedP.map(ComparisonReport.p) ?? "–", TextTable.decimal(finding.detectable),
+                        TextTable.decimal(finding.detectable), ComparisonReport.p(finding.p),
+                        finding.adjustedP.map(ComparisonReport.p) ?? "–",
                         ComparisonReport.better(comparison, finding).map(TextTable.printable) ?? "inconclusive",
                     ]
                 }
