@@ -156,8 +156,10 @@ extension MTBenchJudge {
         package var annotation: MTBenchAnnotation {
             var rating: Double?
             if case .rating(let value) = verdict { rating = value }
-            return MTBenchAnnotation(
+            var annotation = MTBenchAnnotation(
                 prompt: prompt.key, model: model, turn: turn + 1, rating: rating, category: prompt.category)
+            annotation.isAmbiguous = MTBenchReply.holdsSeveralRatings(judgment)
+            return annotation
         }
     }
 
@@ -238,8 +240,10 @@ extension MTBenchJudge {
         }
 
         package var annotation: MTBenchPair {
-            MTBenchPair(
+            var pair = MTBenchPair(
                 prompt: prompt.key, turn: turn + 1, first: first, second: second, games: games.map(\.winner))
+            pair.isAmbiguous = games.contains { MTBenchReply.holdsSeveralWinners($0.judgment) }
+            return pair
         }
     }
 
