@@ -300,6 +300,7 @@ struct ConversationRun {
                 model: players.map(\.outputs.name).joined(separator: " and "),
                 modelFingerprint: players.map(\.fingerprint).joined(separator: " "), judge: judge.label,
                 judgeFingerprint: judge.fingerprint, isReferenceJudge: judge.isReferenceJudge),
+            players: zip(models, players).map { RunRecord.Player(model: $0, fingerprint: $1.fingerprint) },
             options: options, benchmark: benchmark, prompts: pipeline.selected)
     }
 

@@ -134,7 +134,8 @@ struct BenchmarkRun {
             model: outputs.name, modelFingerprint: fingerprint, judge: judging.label,
             judgeFingerprint: judging.fingerprint, isReferenceJudge: judging.isReferenceJudge)
         let record = RunRecord(
-            subject: subject, options: options, benchmark: pipeline.benchmark, prompts: pipeline.selected)
+            subject: subject, players: [RunRecord.Player(model: model, fingerprint: fingerprint)], options: options,
+            benchmark: pipeline.benchmark, prompts: pipeline.selected)
         if !options.overwrite { try directory.refuseOtherRun(record.identity) }
 
         let annotations = try await pipeline.annotate(outputs, baseline, judging)
