@@ -50,8 +50,11 @@ struct ConversationRun {
         _ = consume lock
     }
 
+    /// Their names must differ, and where each has a file of its own, the names of those.
     private func refuseTwins(_ all: [ModelOutputs]) throws(EvaluationError) {
-        guard let twice = all.map(\.name).first(where: { name in all.count { $0.name == name } > 1 }) else { return }
+        var names: [String] = []
+        for outputs in all { names.append(mode == .single ? outputs.name : try RunDirectory.folderName(outputs.name)) }
+        guard let twice = names.first(where: { name in names.count { $0 == name } > 1 }) else { return }
         throw .configuration(
             "Two of the models are both called \(twice): give one another name with --name, or its file or folder.")
     }
@@ -103,8 +106,17 @@ struct ConversationRun {
             hashes["\(name).jsonl"] = .string(
                 try Files.write(lines: records, to: "\(directory.path)/\(name).jsonl"))
         }
+        if options.overwrite { try removeOutputs(besides: hashes.keys, in: directory) }
         hashes["model_judgment.jsonl"] = .string(try Files.write(lines: found.records, to: directory.modelJudgment))
         return hashes
+    }
+
+    /// What the run that is replaced left would pass for this one's.
+    private func removeOutputs(besides kept: [String], in directory: RunDirectory) throws(EvaluationError) {
+        let folder = Files.names(in: "\(directory.path)/model_answer").map { "model_answer/\($0)" }
+        for name in ["model_answer.jsonl"] + folder where name.hasSuffix(".jsonl") && !kept.contains(name) {
+            try Files.remove("\(directory.path)/\(name)")
+        }
     }
 
     // MARK: Judging
