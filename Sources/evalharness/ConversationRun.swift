@@ -39,14 +39,17 @@ struct ConversationRun {
         let found = try await judged(players.map(\.outputs), baseline, judge, metadata)
         var hashes = try write(mode == .single ? players.map(\.outputs) : all, metadata, found, to: directory)
         // What was answered stays, also where nothing of it can be scored.
-        if found.boards.isEmpty { throw noVerdict(found.reasons, directory) }
-        let notes = notes(all, judge)
+        let boards = try found.boards()
+        if boards.isEmpty { throw noVerdict(found.reasons, directory) }
+        let notes = notes(all, judge) + notes(found.unscored)
         let data = [pipeline.promptProvenance, counter?.provenance].compactMap(\.self) + judge.data
-        let scores = scores(found.boards, record.subject, judge, data, notes)
+        let scores = scores(boards, record.subject, judge, data, notes)
         hashes["scores.json"] = .string(try Files.write(scores, to: directory.scores))
         try Files.write(record.json(files: hashes), to: directory.run)
-        show(found.boards, scores, notes, directory)
-        for board in found.boards where !board.isStyled { try MissingLimit(options.missingLimit).check(board) }
+        show(boards, scores, notes, directory)
+        let limit = MissingLimit(options.missingLimit)
+        for board in boards where !board.isStyled { try limit.check(board) }
+        try limit.check(unscored: found.unscored)
         _ = consume lock
     }
 
@@ -123,10 +126,12 @@ struct ConversationRun {
 
     private struct Judged {
         var records: [JSONValue]
-        /// Empty where no game has a verdict.
-        var boards: [JudgmentBoard]
-        /// Why games have none.
+        /// Why games have no verdict.
         var reasons: [Verdict.Reason] = []
+        /// How many records each category of Arena-Hard 2.0 has of which none can be scored.
+        var unscored: [String: Int] = [:]
+        /// Scores the records once they are written; none where no game has a verdict.
+        var boards: () throws -> [JudgmentBoard]
     }
 
     private func judged(
@@ -155,10 +160,15 @@ struct ConversationRun {
             case .arenaHard: preconditionFailure("MT-Bench has ratings")
             }
         }
-        let score = MTBenchScore(ratings.map(\.annotation), resamples: resamples, seed: options.decoding.seed ?? 0)
-        return Judged(
-            records: ratings.map { $0.json(judge: judge.label) },
-            boards: [JudgmentBoard(score, benchmark: identity([:]))])
+        let annotations = ratings.map { rating in
+            var annotation = rating.annotation
+            annotation.judge = judge.label
+            return annotation
+        }
+        return Judged(records: ratings.map { $0.json(judge: judge.label) }) {
+            let score = MTBenchScore(annotations, resamples: resamples, seed: seed)
+            return [JudgmentBoard(score, panel: JudgePanel(annotations), benchmark: identity([:]))]
+        }
     }
 
     private func compared(
@@ -187,24 +197,23 @@ struct ConversationRun {
             annotation.judge = judge.label
             return annotation
         }
-        var score = MTBenchPairScore(
-            annotations, baseline: baseline?.name, resamples: resamples, seed: options.decoding.seed ?? 0)
-        let records = comparisons.map { $0.json(judge: judge.label) }
-        if score.entries.isEmpty {
-            return Judged(records: records, boards: [], reasons: comparisons.flatMap(\.games).compactMap(\.reason))
-        }
-        if !options.style.features.isEmpty {
-            var styles = MTBenchStyles(features: options.style.features)
-            for outputs in players + [baseline].compactMap(\.self) { styles.add(outputs) }
-            try score.control(styles, annotations, baseline: baseline?.name, resamples: resamples)
-        }
         return Judged(
-            records: records,
-            boards: [
+            records: comparisons.map { $0.json(judge: judge.label) },
+            reasons: comparisons.flatMap(\.games).compactMap(\.reason)
+        ) {
+            var score = MTBenchPairScore(annotations, baseline: baseline?.name, resamples: resamples, seed: seed)
+            if score.entries.isEmpty { return [] }
+            if !options.style.features.isEmpty {
+                var styles = MTBenchStyles(features: options.style.features)
+                for outputs in players + [baseline].compactMap(\.self) { styles.add(outputs) }
+                try score.control(styles, annotations, baseline: baseline?.name, resamples: resamples, seed: seed)
+            }
+            return [
                 JudgmentBoard(
                     score, panel: JudgePanel(annotations), benchmark: identity(["mode": .string(mode.rawValue)]),
                     baseline: baseline?.name)
-            ])
+            ]
+        }
     }
 
     private func battled(
@@ -229,24 +238,24 @@ struct ConversationRun {
             annotation.judge = judge.label
             return annotation
         }
-        guard annotations.contains(where: { $0.labels.contains { $0.flatMap(version.outcome) != nil } }) else {
-            return Judged(records: lines, boards: [], reasons: records.flatMap(\.games).compactMap(\.reason))
-        }
+        // Of v2.0 each category has its own baseline, and is scored by itself.
+        let groups = Dictionary(grouping: annotations) { version == .v2 ? $0.category ?? "" : "" }
+        let scored = groups.filter { $0.value.contains { !$0.preferences(version).isEmpty } }
         let styles = [outputs, baseline].flatMap { ArenaOutputs.byGenerator($0, metadata[$0.name] ?? [:]) }
         return Judged(
-            records: lines, boards: try boards(annotations, version, styles))
+            records: lines, reasons: records.flatMap(\.games).compactMap(\.reason),
+            unscored: version == .v2 ? groups.filter { scored[$0.key] == nil }.mapValues(\.count) : [:]
+        ) { try boards(scored, version, styles) }
     }
 
-    /// For v2.0 of each category; with style control beside the plain one where it is asked for.
+    /// Of each category; with style control beside the plain one where it is asked for.
     private func boards(
-        _ annotations: [ArenaAnnotation], _ version: ArenaVersion, _ outputs: [ArenaOutputs]
+        _ annotations: [String: [ArenaAnnotation]], _ version: ArenaVersion, _ outputs: [ArenaOutputs]
     ) throws -> [JudgmentBoard] {
         let style = options.style.features
         let features: [StyleFeatures] = style.isEmpty ? [[]] : [[], style]
-        let categories = version == .v2 ? Set(annotations.compactMap(\.category)).sorted() : [""]
-        return try categories.flatMap { category in
-            let group = version == .v2 ? annotations.filter { $0.category == category } : annotations
-            return try features.map { features in
+        return try annotations.sorted { $0.key < $1.key }.flatMap { category, group in
+            try features.map { features in
                 let score = try score(group, version, category, outputs, features)
                 var fields: JSONObject = ["version": .string(version.rawValue), "n": .integer(group.count)]
                 if version == .v2 { fields["category"] = .string(category) }
@@ -278,6 +287,8 @@ struct ConversationRun {
     }
 
     private var resamples: Int { options.scoring.resamples ?? 1_000 }
+    /// Of our own intervals.
+    private var seed: UInt64 { options.decoding.seed ?? 0 }
 
     private func noVerdict(_ reasons: [Verdict.Reason], _ directory: RunDirectory) -> EvaluationError {
         .integrity(
@@ -350,6 +361,13 @@ struct ConversationRun {
                 "judged by \(judge.label), which is not the board's judge: compare only with runs of this judge")
         }
         return notes
+    }
+
+    private func notes(_ unscored: [String: Int]) -> [String] {
+        unscored.sorted { $0.key < $1.key }.map { category, count in
+            TextTable.printable(
+                "\(category) is not scored: none of its \(count) records has a verdict in both games")
+        }
     }
 
     private func show(

@@ -200,6 +200,15 @@ struct MissingLimit {
         }
     }
 
+    /// - Parameter unscored: by category, how many records it has of which none could be scored.
+    /// - Throws: `integrity` naming a category whose verdicts are all missing.
+    func check(unscored: [String: Int]) throws(EvaluationError) {
+        guard limit < 1, let (category, count) = unscored.min(by: { $0.key < $1.key }) else { return }
+        throw .integrity(
+            "\(count) of \(count) verdicts of \(category) are missing, more than --missing-limit \(limit) allows. The reasons "
+                + "stand in model_judgment.jsonl; the table above is of the other categories.")
+    }
+
     /// - Throws: `integrity` where a ranking of judgments has more.
     func check(_ board: JudgmentBoard) throws(EvaluationError) {
         guard Double(board.missing) > limit * Double(max(1, board.total)) else { return }
