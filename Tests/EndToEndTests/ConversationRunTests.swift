@@ -237,7 +237,7 @@ import Testing
         ).run()
         #expect(same.status == 78)
         #expect(same.errorText.contains("both called mock"), "\(same.errorText)")
-        // Nothing is asked again here: a run that would, asked to, is refused, also dry.
+        // Upstream never asks again: the flag is refused before it could mean nothing, on a dry run too.
         for more in [[], ["--dry-run"]] {
             let again = try await space.command(arguments + ["--retry-unparsable", "2"] + more).run()
             #expect(again.status == 64)
