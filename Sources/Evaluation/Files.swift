@@ -139,6 +139,12 @@ package enum Files {
         }
     }
 
+    /// Removes a file, where there is one.
+    package static func remove(_ path: String) throws(EvaluationError) {
+        guard unlink(path) != 0, errno != ENOENT else { return }
+        throw .inputOutput("\(path) cannot be removed: \(reason(errno)). Remove it, then run the same command again.")
+    }
+
     package static func makeFolder(_ path: String) throws(EvaluationError) {
         if path.isEmpty || isFolder(path) { return }
         try makeFolder(parent(of: path))

@@ -99,6 +99,11 @@ extension Stages {
                 (wins / Double(promptCount))...((wins + 100 * Double(score.missingCount)) / Double(promptCount))
         }
         score.styleControlled = styleControlled(annotations, rule)
+        if score.styleControlled == nil, !rule.style.isEmpty, !valid.isEmpty {
+            score.notes.append(
+                "no win rate at equal style: outputs and baseline differ in style by the same for every prompt, so nothing "
+                    + "tells style from model")
+        }
         guard let design = rule.design else { return score }
         // The gamed rows alone would give a number, of nothing.
         if 2 * valid.count < promptCount {

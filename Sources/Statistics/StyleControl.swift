@@ -64,7 +64,8 @@ package enum StyleControl {
     /// - Parameters:
     ///   - baseline: nil compares all with all.
     ///   - resamples: of the intervals; below 2 none.
-    /// - Returns: nil where no minimum is found.
+    /// - Returns: nil where no minimum is found, or nothing tells style from model: some never meet, not even through
+    ///   others, or a difference in style is the same whenever two meet.
     package static func winRates(
         _ games: [Game], models: Int, baseline: Int?, resamples: Int, seed: UInt64
     ) -> Scores? {
@@ -77,33 +78,54 @@ package enum StyleControl {
         }
         let fitted = regression
         let copies = games.map { Double($0.copies) }
-        guard let whole = fitted.minimum(weights: copies, penalty: penalty) else { return nil }
-        let known = Set(games.flatMap { [$0.first, $0.second] })
-        @Sendable func rate(_ parameters: [Double], _ model: Int) -> Double? {
-            guard known.contains(model), model != baseline else { return nil }
-            let others = baseline.map { [$0] } ?? known.filter { $0 != model }
-            return mean(others.map { sigmoid(parameters[model] - parameters[$0]) })
+        guard isTold(games, rows, models), let whole = fitted.minimum(weights: copies, penalty: penalty) else {
+            return nil
+        }
+        let players = games.map { ($0.first, $0.second) }
+        // A model without a game has no rate, and is nobody's opponent.
+        @Sendable func rates(_ parameters: [Double], _ weights: [Double]) -> [Double?] {
+            var plays = [Bool](repeating: false, count: models)
+            for (pair, weight) in zip(players, weights) where weight > 0 {
+                (plays[pair.0], plays[pair.1]) = (true, true)
+            }
+            return (0..<models).map { model in
+                guard plays[model], model != baseline else { return nil }
+                let others = baseline.map { [$0] } ?? plays.indices.filter { plays[$0] && $0 != model }
+                return mean(others.map { sigmoid(parameters[model] - parameters[$0]) })
+            }
         }
         let prompts = games.map(\.prompt)
         let estimates = resampled(prompts, resamples, seed) { draws in
-            fitted.minimum(
-                weights: zip(copies, prompts).map { $0 * draws[$1] }, penalty: penalty, from: whole)
+            let weights = zip(copies, prompts).map { $0 * draws[$1] }
+            return fitted.minimum(weights: weights, penalty: penalty, from: whole).map { rates($0, weights) }
         }
-        return Scores(
-            values: (0..<models).map { model in
-                rate(whole, model).map { value in
-                    Interval(
-                        value: value, estimates: estimates.map { $0.flatMap { rate($0, model) } },
-                        method: "style control, percentile bootstrap over prompts")
-                }
-            }, effects: Array(whole[models...]))
+        return Scores(values: intervals(rates(whole, copies), estimates), effects: Array(whole[models...]))
+    }
+
+    /// Whether games say how far models are apart whatever the effects of the features: the penalty would give a number
+    /// also where they do not.
+    private static func isTold(_ games: [Game], _ rows: [[Double]], _ models: Int) -> Bool {
+        let features = rows[0].count
+        var products = SymmetricMatrix(models + features)
+        var players: Set<Int> = []
+        for (game, row) in zip(games, rows) where game.copies > 0 && game.first != game.second {
+            players.formUnion([game.first, game.second])
+            let places = [game.first, game.second] + (models..<(models + features))
+            let values = [1, -1] + row
+            for (index, place) in places.enumerated() {
+                for other in 0...index { products.add(values[index] * values[other], at: place, places[other]) }
+            }
+        }
+        let rank = products.rank(
+            of: players.sorted(), without: models..<(models + features), scale: Double(games.count))
+        return rank == players.count - 1
     }
 
     /// Mean ratings.
     ///
     /// - Parameter resamples: of the intervals; below 2 none.
-    /// - Returns: nil where nothing tells style from model: no prompt was rated for two models, or their styles never
-    ///   differ.
+    /// - Returns: nil where nothing tells style from model: some were never rated for the same prompts, not even through
+    ///   others, or their styles differ by the same whenever they were.
     package static func ratings(_ ratings: [Rating], models: Int, resamples: Int, seed: UInt64) -> Scores? {
         guard let features = ratings.first?.style.count else { return nil }
         let styles = standardized(ratings.map(\.style), copies: ratings.map { _ in 1 }).rows
@@ -117,22 +139,28 @@ package enum StyleControl {
             moments[prompt] = moments[prompt].map { $0.adding(own, times: 1) } ?? own
         }
         let byPrompt = moments
-        let known = Set(ratings.map(\.model))
-        guard known.count > 1, let whole = Moments.solve(byPrompt, draws: nil) else { return nil }
-        let estimates = resampled(ratings.map(\.prompt), resamples, seed) { Moments.solve(byPrompt, draws: $0) }
-        return Scores(
-            values: (0..<models).map { model in
-                guard known.contains(model) else { return nil }
-                return Interval(
-                    value: whole[model], estimates: estimates.map { $0?[model] },
+        guard let whole = Moments.solve(byPrompt, draws: nil) else { return nil }
+        let estimates = resampled(ratings.map(\.prompt), resamples, seed) {
+            Moments.solve(byPrompt, draws: $0)?.means
+        }
+        return Scores(values: intervals(whole.means, estimates), effects: whole.slopes)
+    }
+
+    /// - Parameter estimates: by resample and model.
+    private static func intervals(_ values: [Double?], _ estimates: [[Double?]?]) -> [Interval?] {
+        values.enumerated().map { model, value in
+            value.map {
+                Interval(
+                    value: $0, estimates: estimates.map { $0.flatMap { $0[model] } },
                     method: "style control, percentile bootstrap over prompts")
-            }, effects: Array(whole[models...]))
+            }
+        }
     }
 
     /// Prompts are drawn anew, as many as there are: how often each is drawn, by its place.
     private static func resampled(
-        _ prompts: [Int], _ resamples: Int, _ seed: UInt64, _ fit: @Sendable ([Double]) -> [Double]?
-    ) -> [[Double]?] {
+        _ prompts: [Int], _ resamples: Int, _ seed: UInt64, _ fit: @Sendable ([Double]) -> [Double?]?
+    ) -> [[Double?]?] {
         if resamples < 2 { return [] }
         let places = Set(prompts).sorted()
         return concurrentMap(resamples) { resample in
@@ -217,26 +245,32 @@ private struct Moments: Sendable {
         return total
     }
 
-    /// Adjusted means of the models, then the slopes of the features.
+    /// Adjusted means of the models, nil for one without a rating, and the slopes of the features.
     ///
     /// - Parameter draws: how often each prompt counts; nil for once.
-    static func solve(_ prompts: [Moments?], draws: [Double]?) -> [Double]? {
+    /// - Returns: nil where the models' means are not told apart whatever the slopes.
+    static func solve(_ prompts: [Moments?], draws: [Double]?) -> (means: [Double?], slopes: [Double])? {
         guard let first = prompts.compactMap(\.self).first else { return nil }
         var total = first.adding(first, times: -1)
         for (place, prompt) in prompts.enumerated() {
             let times = draws.map { $0[place] } ?? 1
             if let prompt, times > 0 { total = total.adding(prompt, times: times) }
         }
+        let rated = (0..<total.models).filter { total.columns[$0] > 0 }
+        let rank = total.products.rank(
+            of: rated, without: total.models..<total.targets.count, scale: total.count)
+        guard rated.count > 1, rank == rated.count - 1 else { return nil }
         var system = total.products
         // What all models share is the prompts'; a feature without a spread has no slope.
         for row in 0..<total.models {
             for column in 0...row { system.add(1, at: row, column) }
         }
         for place in total.targets.indices { system.add(1e-9, at: place, place) }
-        guard total.count > 0, let solution = system.solve(total.targets) else { return nil }
+        guard let solution = system.solve(total.targets) else { return nil }
         // At the mean style of all, and the mean effect of models.
         let mean = total.sum / total.count
         let shared = (0..<total.models).reduce(0) { $0 + solution[$1] * total.columns[$1] } / total.count
-        return (0..<total.models).map { mean + solution[$0] - shared } + solution[total.models...]
+        let means = (0..<total.models).map { total.columns[$0] > 0 ? mean + solution[$0] - shared : nil }
+        return (means, Array(solution[total.models...]))
     }
 }

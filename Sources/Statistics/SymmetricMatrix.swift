@@ -17,6 +17,31 @@ struct SymmetricMatrix: Sendable {
         for place in values.indices { values[place] += factor * other.values[place] }
     }
 
+    /// The rank that the rows in `kept` have once those in `removed` are projected out, of a positive semidefinite matrix.
+    ///
+    /// - Parameter scale: of the rows; 1e-9 of it is rounding.
+    func rank(of kept: [Int], without removed: Range<Int>, scale: Double) -> Int {
+        var rest = self
+        var rank = 0
+        let order = removed + kept
+        for (place, row) in order.enumerated() {
+            let pivot = rest[row, row]
+            guard pivot > 1e-9 * scale else { continue }
+            if place >= removed.count { rank += 1 }
+            let later = order[(place + 1)...]
+            for one in later {
+                let factor = rest[one, row] / pivot
+                for other in later where other <= one { rest.add(-factor * rest[other, row], at: one, other) }
+            }
+        }
+        return rank
+    }
+
+    private subscript(row: Int, column: Int) -> Double {
+        let (row, column) = row >= column ? (row, column) : (column, row)
+        return values[row * (row + 1) / 2 + column]
+    }
+
     /// x of A·x = b by Cholesky's decomposition; nil where A is not positive definite.
     func solve(_ b: [Double]) -> [Double]? {
         var root = values

@@ -39,19 +39,25 @@ struct ConversationRun {
         let found = try await judged(players.map(\.outputs), baseline, judge, metadata)
         var hashes = try write(mode == .single ? players.map(\.outputs) : all, metadata, found, to: directory)
         // What was answered stays, also where nothing of it can be scored.
-        if found.boards.isEmpty { throw noVerdict(found.reasons, directory) }
-        let notes = notes(all, judge)
+        let boards = try found.boards()
+        if boards.isEmpty { throw noVerdict(found.reasons, directory) }
+        let notes = notes(all, judge) + notes(found.unscored)
         let data = [pipeline.promptProvenance, counter?.provenance].compactMap(\.self) + judge.data
-        let scores = scores(found.boards, record.subject, judge, data, notes)
+        let scores = scores(boards, record.subject, judge, data, notes)
         hashes["scores.json"] = .string(try Files.write(scores, to: directory.scores))
         try Files.write(record.json(files: hashes), to: directory.run)
-        show(found.boards, scores, notes, directory)
-        for board in found.boards where !board.isStyled { try MissingLimit(options.missingLimit).check(board) }
+        show(boards, scores, notes, directory)
+        let limit = MissingLimit(options.missingLimit)
+        for board in boards where !board.isStyled { try limit.check(board) }
+        try limit.check(unscored: found.unscored)
         _ = consume lock
     }
 
+    /// Their names must differ, and where each has a file of its own, the names of those.
     private func refuseTwins(_ all: [ModelOutputs]) throws(EvaluationError) {
-        guard let twice = all.map(\.name).first(where: { name in all.count { $0.name == name } > 1 }) else { return }
+        var names: [String] = []
+        for outputs in all { names.append(mode == .single ? outputs.name : try RunDirectory.folderName(outputs.name)) }
+        guard let twice = names.first(where: { name in names.count { $0 == name } > 1 }) else { return }
         throw .configuration(
             "Two of the models are both called \(twice): give one another name with --name, or its file or folder.")
     }
@@ -103,18 +109,29 @@ struct ConversationRun {
             hashes["\(name).jsonl"] = .string(
                 try Files.write(lines: records, to: "\(directory.path)/\(name).jsonl"))
         }
+        if options.overwrite { try removeOutputs(besides: hashes.keys, in: directory) }
         hashes["model_judgment.jsonl"] = .string(try Files.write(lines: found.records, to: directory.modelJudgment))
         return hashes
+    }
+
+    /// What the run that is replaced left would pass for this one's.
+    private func removeOutputs(besides kept: [String], in directory: RunDirectory) throws(EvaluationError) {
+        let folder = Files.names(in: "\(directory.path)/model_answer").map { "model_answer/\($0)" }
+        for name in ["model_answer.jsonl"] + folder where name.hasSuffix(".jsonl") && !kept.contains(name) {
+            try Files.remove("\(directory.path)/\(name)")
+        }
     }
 
     // MARK: Judging
 
     private struct Judged {
         var records: [JSONValue]
-        /// Empty where no game has a verdict.
-        var boards: [JudgmentBoard]
-        /// Why games have none.
+        /// Why games have no verdict.
         var reasons: [Verdict.Reason] = []
+        /// How many records each category of Arena-Hard 2.0 has of which none can be scored.
+        var unscored: [String: Int] = [:]
+        /// Scores the records once they are written; none where no game has a verdict.
+        var boards: () throws -> [JudgmentBoard]
     }
 
     private func judged(
@@ -143,10 +160,15 @@ struct ConversationRun {
             case .arenaHard: preconditionFailure("MT-Bench has ratings")
             }
         }
-        let score = MTBenchScore(ratings.map(\.annotation), resamples: resamples, seed: options.decoding.seed ?? 0)
-        return Judged(
-            records: ratings.map { $0.json(judge: judge.label) },
-            boards: [JudgmentBoard(score, benchmark: identity([:]))])
+        let annotations = ratings.map { rating in
+            var annotation = rating.annotation
+            annotation.judge = judge.label
+            return annotation
+        }
+        return Judged(records: ratings.map { $0.json(judge: judge.label) }) {
+            let score = MTBenchScore(annotations, resamples: resamples, seed: seed)
+            return [JudgmentBoard(score, panel: JudgePanel(annotations), benchmark: identity([:]))]
+        }
     }
 
     private func compared(
@@ -175,24 +197,23 @@ struct ConversationRun {
             annotation.judge = judge.label
             return annotation
         }
-        var score = MTBenchPairScore(
-            annotations, baseline: baseline?.name, resamples: resamples, seed: options.decoding.seed ?? 0)
-        let records = comparisons.map { $0.json(judge: judge.label) }
-        if score.entries.isEmpty {
-            return Judged(records: records, boards: [], reasons: comparisons.flatMap(\.games).compactMap(\.reason))
-        }
-        if !options.style.features.isEmpty {
-            var styles = MTBenchStyles(features: options.style.features)
-            for outputs in players + [baseline].compactMap(\.self) { styles.add(outputs) }
-            try score.control(styles, annotations, baseline: baseline?.name, resamples: resamples)
-        }
         return Judged(
-            records: records,
-            boards: [
+            records: comparisons.map { $0.json(judge: judge.label) },
+            reasons: comparisons.flatMap(\.games).compactMap(\.reason)
+        ) {
+            var score = MTBenchPairScore(annotations, baseline: baseline?.name, resamples: resamples, seed: seed)
+            if score.entries.isEmpty { return [] }
+            if !options.style.features.isEmpty {
+                var styles = MTBenchStyles(features: options.style.features)
+                for outputs in players + [baseline].compactMap(\.self) { styles.add(outputs) }
+                try score.control(styles, annotations, baseline: baseline?.name, resamples: resamples, seed: seed)
+            }
+            return [
                 JudgmentBoard(
                     score, panel: JudgePanel(annotations), benchmark: identity(["mode": .string(mode.rawValue)]),
                     baseline: baseline?.name)
-            ])
+            ]
+        }
     }
 
     private func battled(
@@ -217,24 +238,24 @@ struct ConversationRun {
             annotation.judge = judge.label
             return annotation
         }
-        guard annotations.contains(where: { $0.labels.contains { $0.flatMap(version.outcome) != nil } }) else {
-            return Judged(records: lines, boards: [], reasons: records.flatMap(\.games).compactMap(\.reason))
-        }
+        // Of v2.0 each category has its own baseline, and is scored by itself.
+        let groups = Dictionary(grouping: annotations) { version == .v2 ? $0.category ?? "" : "" }
+        let scored = groups.filter { $0.value.contains { !$0.preferences(version).isEmpty } }
         let styles = [outputs, baseline].flatMap { ArenaOutputs.byGenerator($0, metadata[$0.name] ?? [:]) }
         return Judged(
-            records: lines, boards: try boards(annotations, version, styles))
+            records: lines, reasons: records.flatMap(\.games).compactMap(\.reason),
+            unscored: version == .v2 ? groups.filter { scored[$0.key] == nil }.mapValues(\.count) : [:]
+        ) { try boards(scored, version, styles) }
     }
 
-    /// For v2.0 of each category; with style control beside the plain one where it is asked for.
+    /// Of each category; with style control beside the plain one where it is asked for.
     private func boards(
-        _ annotations: [ArenaAnnotation], _ version: ArenaVersion, _ outputs: [ArenaOutputs]
+        _ annotations: [String: [ArenaAnnotation]], _ version: ArenaVersion, _ outputs: [ArenaOutputs]
     ) throws -> [JudgmentBoard] {
         let style = options.style.features
         let features: [StyleFeatures] = style.isEmpty ? [[]] : [[], style]
-        let categories = version == .v2 ? Set(annotations.compactMap(\.category)).sorted() : [""]
-        return try categories.flatMap { category in
-            let group = version == .v2 ? annotations.filter { $0.category == category } : annotations
-            return try features.map { features in
+        return try annotations.sorted { $0.key < $1.key }.flatMap { category, group in
+            try features.map { features in
                 let score = try score(group, version, category, outputs, features)
                 var fields: JSONObject = ["version": .string(version.rawValue), "n": .integer(group.count)]
                 if version == .v2 { fields["category"] = .string(category) }
@@ -266,6 +287,8 @@ struct ConversationRun {
     }
 
     private var resamples: Int { options.scoring.resamples ?? 1_000 }
+    /// Of our own intervals.
+    private var seed: UInt64 { options.decoding.seed ?? 0 }
 
     private func noVerdict(_ reasons: [Verdict.Reason], _ directory: RunDirectory) -> EvaluationError {
         .integrity(
@@ -300,6 +323,7 @@ struct ConversationRun {
                 model: players.map(\.outputs.name).joined(separator: " and "),
                 modelFingerprint: players.map(\.fingerprint).joined(separator: " "), judge: judge.label,
                 judgeFingerprint: judge.fingerprint, isReferenceJudge: judge.isReferenceJudge),
+            players: zip(models, players).map { RunRecord.Player(model: $0, fingerprint: $1.fingerprint) },
             options: options, benchmark: benchmark, prompts: pipeline.selected)
     }
 
@@ -337,6 +361,13 @@ struct ConversationRun {
                 "judged by \(judge.label), which is not the board's judge: compare only with runs of this judge")
         }
         return notes
+    }
+
+    private func notes(_ unscored: [String: Int]) -> [String] {
+        unscored.sorted { $0.key < $1.key }.map { category, count in
+            TextTable.printable(
+                "\(category) is not scored: none of its \(count) records has a verdict in both games")
+        }
     }
 
     private func show(

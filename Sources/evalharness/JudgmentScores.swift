@@ -29,19 +29,19 @@ enum JudgmentBenchmark: String {
         _ options: JudgmentOptions, _ style: StyleFeatures, _ resamples: Int, _ seed: UInt64
     ) throws -> JudgmentBoard {
         let id: JSONObject = ["id": .string(rawValue), "mode": .string(options.mode.rawValue)]
-        let models = Set(options.modelList)
         let files = try paths(options).map { (path: $0, bytes: try Files.read($0, asked: "The judgments")) }
         if options.mode == .single {
-            let annotations = try files.flatMap { try MTBenchAnnotation.read($0.bytes, path: $0.path) }
-                .filter { models.isEmpty || models.contains($0.model) }
+            let annotations = try chosen(
+                try files.flatMap { try MTBenchAnnotation.read($0.bytes, path: $0.path) }, options, by: \.model)
             var score = MTBenchScore(annotations, resamples: resamples, seed: seed)
             if !style.isEmpty {
                 try score.control(try styles(options, style), annotations, resamples: resamples, seed: seed)
             }
             return JudgmentBoard(score, panel: JudgePanel(annotations), benchmark: id)
         }
-        let pairs = try files.flatMap { try MTBenchPair.read($0.bytes, path: $0.path) }
-            .filter { models.isEmpty || models.contains($0.first) }
+        // By the first alone, as upstream.
+        let pairs = try chosen(
+            try files.flatMap { try MTBenchPair.read($0.bytes, path: $0.path) }, options, by: \.first)
         let baseline = options.mode == .pairwiseAll ? nil : options.baseline ?? "gpt-3.5-turbo"
         var score = MTBenchPairScore(pairs, baseline: baseline, resamples: resamples, seed: seed)
         if score.entries.isEmpty, let baseline {
@@ -54,6 +54,24 @@ enum JudgmentBenchmark: String {
                 try styles(options, style), pairs, baseline: baseline, resamples: resamples, seed: seed)
         }
         return JudgmentBoard(score, panel: JudgePanel(pairs), benchmark: id, baseline: baseline)
+    }
+
+    /// - Throws: `badData` where there is none of the models that are asked for.
+    private func chosen<Record>(
+        _ records: [Record], _ options: JudgmentOptions, by model: (Record) -> String
+    ) throws(EvaluationError) -> [Record] {
+        let asked = Set(options.modelList)
+        let chosen = records.filter { asked.isEmpty || asked.contains(model($0)) }
+        guard chosen.isEmpty else { return chosen }
+        let known = Set(records.map(model)).sorted().joined(separator: ", ")
+        if known.isEmpty {
+            throw .badData(
+                "\(options.judgments.joined(separator: ", ")): there is no judgment in it. Name a file of them with "
+                    + "--judgments.")
+        }
+        throw .badData(
+            "No judgment is of \(options.modelList.joined(separator: ", ")); there are those of \(known). Name some of these "
+                + "with --model-list, or leave it out for all.")
     }
 
     private func styles(_ options: JudgmentOptions, _ features: StyleFeatures) throws -> MTBenchStyles {
@@ -101,16 +119,18 @@ enum JudgmentBenchmark: String {
         if options.firstGameOnly || options.battles != nil {
             throw EvaluationError.configuration("--first-game-only and --battles are for arena-hard (v0.1).")
         }
-        var rule = ArenaScore.RuleV2(category: options.category, baseline: options.baseline)
+        let judgments = try arenaJudgments(options)
+        let category = judgments.filter { $0.category == options.category }
+        var rule = ArenaScore.RuleV2(
+            category: options.category, baseline: try agreed(category, options.baseline) ?? options.baseline)
         rule.features = style
         rule.weight = options.weight
         rule.rounds = options.numRounds
         rule.resamples = resamples
         if let seed { rule.seed = UInt32(truncatingIfNeeded: seed) }
-        let judgments = try arenaJudgments(options)
         let score = try ArenaScore.v2(judgments, answers: try answers(options, style), rule: rule)
         return JudgmentBoard(
-            score, panel: JudgePanel(judgments.filter { $0.category == options.category }, version: .v2),
+            score, panel: JudgePanel(category, version: .v2),
             benchmark: ["id": .string(rawValue), "version": "2.0", "category": .string(options.category)], level: 90)
     }
 

@@ -67,6 +67,11 @@ struct Pipeline {
                 "\(promptPath): prompt \(long.key) has \(long.turns.count) turns, and Arena-Hard compares outputs to one."
             )
         }
+        if case .arenaHard(.v2, _) = benchmark.kind, let bare = selected.first(where: { $0.category == nil }) {
+            throw EvaluationError.configuration(
+                "\(promptPath): prompt \(bare.key) has no category, and \(benchmark.id) scores each category by itself. "
+                    + "Write one into its record, hard_prompt for instance.")
+        }
     }
 
     // MARK: The stages

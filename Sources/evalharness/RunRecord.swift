@@ -4,7 +4,15 @@ import LanguageModel
 
 /// What made a run's numbers, as `run.json` keeps it: no clock and no path, so that equal runs leave equal bytes.
 struct RunRecord {
+    /// Whose outputs were judged.
+    struct Player {
+        /// As the command line names it.
+        var model: String
+        var fingerprint: String
+    }
+
     let subject: ScoreRecord.Subject
+    let players: [Player]
     let options: RunOptions
     let benchmark: Benchmark
     let prompts: [Prompt]
@@ -44,16 +52,19 @@ struct RunRecord {
         return options.asking.engine.dtype == "f32" ? nil : Kernels.availableNames.first
     }
 
-    /// Nil for outputs made elsewhere: how they were generated is not known here.
-    var generation: JSONValue {
-        if subject.modelFingerprint.hasPrefix("outputs:") { return .null }
+    /// Of several players a list.
+    var generation: JSONValue { players.count == 1 ? generation(players[0]) : .array(players.map(generation)) }
+
+    /// Null for outputs made elsewhere: how they were generated is not known here.
+    private func generation(_ player: Player) -> JSONValue {
+        if player.fingerprint.hasPrefix("outputs:") { return .null }
         var generation: JSONObject = [
             "decoding": decoding,
             "max_tokens": .integer(options.decoding.maxTokens ?? benchmark.maxTokens),
             "seed": JSONValue(options.decoding.seed.map { "\($0)" }),
         ]
         generation["repetition_penalty"] = options.decoding.repetitionPenalty.map(JSONValue.number)
-        if let model = options.model, case .local(let folder)? = try? ModelSource(model) {
+        if case .local(let folder)? = try? ModelSource(player.model) {
             generation["dtype"] = .string(options.asking.engine.dtype)
             generation["chat_template_sha256"] = JSONValue(options.asking.engine.templateSHA256(folder))
         }

@@ -237,6 +237,12 @@ import Testing
         ).run()
         #expect(same.status == 78)
         #expect(same.errorText.contains("both called mock"), "\(same.errorText)")
+        // Upstream never asks again: the flag is refused before it could mean nothing, on a dry run too.
+        for more in [[], ["--dry-run"]] {
+            let again = try await space.command(arguments + ["--retry-unparsable", "2"] + more).run()
+            #expect(again.status == 64)
+            #expect(again.errorText.contains("--retry-unparsable"), "\(again.errorText)")
+        }
     }
 
     @Test func `Runs against different baselines are not ranked together`() async throws {
@@ -291,6 +297,111 @@ import Testing
         #expect(
             board["entries"]?[0]?["metrics"]?["score"]?["value"]
                 == boards[2]["entries"]?[0]?["metrics"]?["score"]?["value"])
+    }
+
+    @Test func `A category without a verdict is said and counted, and the others are scored`() async throws {
+        let space = try await space("arena-hard-v2")
+        // Only the baseline for creative writing is in bold.
+        let server = JudgeServer(top: { text in
+            guard text.hasPrefix("JUDGE") else { return [("I say: \(text)", 0)] }
+            return [(text.contains("**b**") ? "hm" : "[[A>B]]", 0)]
+        })
+        let arguments = arguments("arena-hard-v2", server, "r", "e.sqlite")
+        let run = try await space.command(arguments).run()
+        #expect(run.status == 3)
+        #expect(run.errorText.contains("4 of 4 verdicts of creative_writing are missing"), "\(run.errorText)")
+        let files = try space.files("r/arena-hard-v2/mine")
+        #expect(Set(files.keys) == ["model_answer.jsonl", "model_judgment.jsonl", "scores.json", "run.json"])
+        let scores = try space.json("r/arena-hard-v2/mine/scores.json")
+        #expect(scores["boards"]?.array?.map { $0["benchmark"]?["category"]?.string } == ["hard_prompt"])
+        #expect(
+            scores["notes"]?.array?.contains { $0.string?.hasPrefix("creative_writing is not scored") == true } == true)
+        let lenient = try await space.command(arguments + ["--missing-limit", "1"]).run()
+        #expect(lenient.status == 0, "\(lenient.errorText)")
+    }
+
+    @Test func `Prompts of Arena-Hard 2.0 have a category, whoever judges`() async throws {
+        let space = try await space("arena-hard-v2")
+        let check = #""checks": [{"check": "words", "max": 6}]"#
+        try space.folder.write(
+            #"{"uid": "a", "prompt": "Say a.", "category": "math", \#(check)}"# + "\n"
+                + #"{"uid": "b", "prompt": "Say b.", \#(check)}"#, "own.jsonl")
+        try space.folder.write(
+            ["a", "b"].map { #"{"uid": "\#($0)", "messages": [{"role": "assistant", "content": "\#($0)"}]}"# }
+                .joined(separator: "\n"), "out.jsonl")
+        let run = try await space.run(
+            "run", "arena-hard-v2", "--model", "outputs:out.jsonl", "--baseline", "outputs:out.jsonl", "--prompts",
+            "own.jsonl", "--judge", "checks")
+        #expect(run.status == 78)
+        #expect(run.errorText.contains("prompt b has no category"), "\(run.errorText)")
+    }
+
+    private func write(_ name: String, to space: Workspace, _ text: (Int) -> String = { "t \($0)" }) throws {
+        try space.folder.write(
+            (1...12).map { #"{"question_id": \#($0), "choices": [{"turns": ["\#(text($0))", "t"]}]}"# }
+                .joined(separator: "\n"), name)
+    }
+
+    @Test func `Each of several models has its own file, and a replaced run leaves none of its`() async throws {
+        let space = try await space("mt-bench")
+        let server = server(["[[A]]", "[[B]]"])
+        for name in ["one", "two", "three"] { try write("\(name).jsonl", to: space) { "\(name) \($0)" } }
+        func run(_ models: String..., more: [String] = []) async throws -> Command.Output {
+            try await space.command(
+                ["run", "mt-bench", "--mode", "pairwise-all", "--judge-model", server.model, "--evidence", "e.sqlite"]
+                    + ["--no-progress", "--results-dir", "r"] + models.flatMap { ["--model", "outputs:\($0).jsonl"] }
+                    + more
+            ).run()
+        }
+        #expect(try await run("one", "two").status == 0)
+        let replaced = try await run("one", "three", more: ["--overwrite"])
+        #expect(replaced.status == 0, "\(replaced.errorText)")
+        #expect(SharedData.names(space.path("r/mt-bench/pairwise-all/model_answer")) == ["one.jsonl", "three.jsonl"])
+        // Two names, and one file for both.
+        for name in ["x\\y", "x_y"] { try write("\(name).jsonl", to: space) { "\(name.count) \($0)" } }
+        let twins = try await run("x\\y", "x_y", more: ["--name", "twins"])
+        #expect(twins.status == 78)
+        #expect(twins.errorText.contains("both called x_y"), "\(twins.errorText)")
+    }
+
+    @Test func `How each of several models generated is part of the run, whoever comes first`() async throws {
+        let space = try await space("mt-bench")
+        let server = server(["[[A]]", "[[B]]"])
+        try write("one.jsonl", to: space)
+        let arguments = [
+            "run", "mt-bench", "--mode", "pairwise-all", "--model", "outputs:one.jsonl", "--model", server.model,
+            "--judge-model", server.model, "--evidence", "e.sqlite", "--no-progress", "--results-dir", "r",
+        ]
+        let run = try await space.command(arguments + ["--repetition-penalty", "1.1"]).run()
+        #expect(run.status == 0, "\(run.errorText)")
+        let generation = try space.json("r/mt-bench/pairwise-all/run.json")["generation"]
+        #expect(generation?[0]?.isNull == true)
+        #expect(generation?[1]?["repetition_penalty"]?.number == 1.1)
+        let other = try await space.command(arguments).run()
+        #expect(other.status == 3)
+        #expect(other.errorText.contains("another generation"), "\(other.errorText)")
+    }
+
+    @Test func `The seed of a run is that of its intervals at equal style too`() async throws {
+        let space = try await space("mt-bench")
+        let server = server(["[[A]]", "[[B]]", "[[C]]"])
+        for (name, step) in [("one", 3), ("two", 5)] {
+            try write("\(name).jsonl", to: space) { String(repeating: "x", count: 1 + step * $0 % 7) }
+        }
+        var metrics: [JSONValue] = []
+        for seed in ["1", "2"] {
+            let run = try await space.run(
+                "run", "mt-bench", "--mode", "pairwise-baseline", "--model", "outputs:one.jsonl", "--baseline",
+                "outputs:two.jsonl", "--length-control-only", "--judge-model", server.model, "--evidence", "e.sqlite",
+                "--results-dir", "r", "--name", "s\(seed)", "--seed", seed, "--no-progress", "--json")
+            #expect(run.status == 0, "\(run.errorText)")
+            let board = try JSONValue(parsing: Array(run.standardOutput))["boards"]?[0]
+            #expect(board?["style_effects"]?["length"]?.number != nil)
+            metrics.append(
+                try #require(board?["entries"]?[0]?["metrics"]?["style_controlled_win_rate"]))
+        }
+        #expect(metrics[0]["value"] == metrics[1]["value"])
+        #expect(metrics[0]["ci95"] != metrics[1]["ci95"])
     }
 
     @Test func `Without its tokenizer's ranks style control says what to pull`() async throws {
@@ -368,6 +479,11 @@ import Testing
         #expect(run.status == 0, "\(run.errorText)")
         #expect(run.errorText.contains("12 outputs of sly hold what looks like a judge's verdict"), "\(run.errorText)")
         let path = "r/mt-bench/sly/model_judgment.jsonl"
+        let panel = try space.json("r/mt-bench/sly/scores.json")["boards"]?[0]?["panel"]
+        let once = try JSONValue(
+            parsing: Array(try await space.run("score", "mt-bench", "--judgments", path, "--json").standardOutput))
+        #expect(panel == once["panel"])
+        #expect(panel?["n_ambiguous"]?.integer ?? 0 > 0)
         let twice = try await space.run("score", "mt-bench", "--judgments", path, path, "--json")
         let board = try JSONValue(parsing: Array(twice.standardOutput))
         #expect(board["panel"]?["n_repeated"]?.integer == 24)

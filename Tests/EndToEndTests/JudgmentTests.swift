@@ -109,7 +109,8 @@ import Testing
         try space.folder.write(
             #"{"question_id": 81, "model": "m", "judge": ["j", "x"], "score": 1e20, "turn": 1}"#, "huge.jsonl")
         let huge = try await space.run("score", "mt-bench", "--judgments", "huge.jsonl")
-        #expect(huge.status == 0, "\(huge.errorText)")
+        #expect(huge.status == 65)
+        #expect(huge.errorText.contains("record 1 should have"), "\(huge.errorText)")
         let pair = #"{"question_id": 81, "model_1": "a", "model_2": "b", "g1_winner": "model_1", "g2_winner": "tie"}"#
         try space.folder.write(pair, "pair.jsonl")
         let pairs = try await space.run(
@@ -120,6 +121,80 @@ import Testing
             "score", "mt-bench", "--mode", "pairwise-baseline", "--judgments", "pair.jsonl")
         #expect(stranger.status == 65)
         #expect(stranger.errorText.contains("--baseline"), "\(stranger.errorText)")
+    }
+
+    @Test func `Where there is no judgment of whom was asked for it says of whom there are`() async throws {
+        let space = try Workspace()
+        try space.folder.write("", "empty.jsonl")
+        let grade = #"{"question_id": 81, "model": "m", "judge": ["j", "x"], "score": 7, "turn": 1}"#
+        try space.folder.write(grade, "single.jsonl")
+        let pair = #"{"question_id": 81, "model_1": "m", "model_2": "b", "g1_winner": "tie", "g2_winner": "tie"}"#
+        try space.folder.write(pair, "pair.jsonl")
+        for mode in ["single", "pairwise-baseline", "pairwise-all"] {
+            let score = ["score", "mt-bench", "--mode", mode, "--judgments"]
+            let empty = try await space.command(score + ["empty.jsonl"]).run()
+            #expect(empty.status == 65)
+            #expect(empty.errorText.contains("no judgment"), "\(empty.errorText)")
+            let file = mode == "single" ? "single.jsonl" : "pair.jsonl"
+            let stranger = try await space.command(score + [file, "--model-list", "x"]).run()
+            #expect(stranger.status == 65)
+            #expect(stranger.errorText.contains("there are those of m"), "\(stranger.errorText)")
+        }
+    }
+
+    @Test func `Arena-Hard 2.0's judgments are against the baseline that they name`() async throws {
+        let space = try Workspace()
+        func record(_ id: String, _ category: String, _ baseline: String) -> String {
+            #"{"uid": "\#(id)", "model": "m", "category": "\#(category)", "judge": "j", "baseline": "\#(baseline)", "#
+                + #""games": [{"score": "A>B"}, {"score": "B>A"}]}"#
+        }
+        let records = [record("a", "hard_prompt", "y"), record("b", "hard_prompt", "y"), record("c", "math", "z")]
+        try space.folder.write(records.joined(separator: "\n"), "j.jsonl")
+        let score = ["score", "arena-hard-v2", "--judgments", "j.jsonl", "--json"]
+        let run = try await space.command(score).run()
+        #expect(try JSONValue(parsing: Array(run.standardOutput))["baseline"]?.string == "y", "\(run.errorText)")
+        let other = try await space.command(score + ["--baseline", "z"]).run()
+        #expect(other.status == 3)
+        try space.folder.write(
+            (records + [record("d", "hard_prompt", "z")]).joined(separator: "\n"), "j.jsonl")
+        let mixed = try await space.command(score).run()
+        #expect(mixed.status == 3)
+        #expect(mixed.errorText.contains("y and z"), "\(mixed.errorText)")
+    }
+
+    @Test func `Ratings at equal style come with the features and their effects, or with a note`() async throws {
+        let space = try Workspace()
+        var grades: [String] = []
+        for (place, model) in ["a", "b"].enumerated() {
+            for question in 81...90 {
+                grades.append(
+                    #"{"question_id": \#(question), "model": "\#(model)", "judge": ["j", "x"], "#
+                        + #""score": \#(1 + (place + question * question) % 9), "turn": 1}"#)
+            }
+            for (folder, length) in [("apart", { _ in 10 + 90 * place }), ("mixed", { (place + 2) * $0 % 17 })]
+                as [(String, (Int) -> Int)]
+            {
+                try space.folder.write(
+                    (81...90).map {
+                        let text = String(repeating: "x", count: length($0))
+                        return #"{"question_id": \#($0), "choices": [{"turns": ["\#(text)"]}]}"#
+                    }.joined(separator: "\n"), "\(folder)/\(model).jsonl")
+            }
+        }
+        try space.folder.write(grades.joined(separator: "\n"), "j.jsonl")
+        func board(_ answers: String) async throws -> JSONValue {
+            let run = try await space.run(
+                "score", "mt-bench", "--judgments", "j.jsonl", "--answers", answers, "--length-control-only", "--json")
+            #expect(run.status == 0, "\(run.errorText)")
+            return try JSONValue(parsing: Array(run.standardOutput))
+        }
+        let mixed = try await board("mixed")
+        #expect(mixed["style_effects"]?["length"]?.number != nil)
+        #expect(mixed["entries"]?[0]?["metrics"]?["style_controlled_average"]?["value"]?.number != nil)
+        let apart = try await board("apart")
+        #expect(apart["style_effects"] == ["length": .null])
+        #expect(apart["entries"]?[0]?["metrics"]?["style_controlled_average"] == nil)
+        #expect(apart["notes"]?[0]?.string?.contains("nothing at equal style") == true)
     }
 
     private static let official = "\(SharedData.fixtures)/arena/ah_v01_official_two"

@@ -23,6 +23,15 @@ import Testing
         try Leaderboard(scores: documents.enumerated().map { ("run\($0.offset)", $0.element) }, allowMixed: mixed)
     }
 
+    @Test func `An error too large for a number is null`() {
+        let annotations = (0..<20).map {
+            MTBenchAnnotation(prompt: "\($0)", model: "m", turn: 1, rating: $0 == 0 ? 1e200 : 7)
+        }
+        let board = JudgmentBoard(MTBenchScore(annotations), benchmark: ["id": "mt-bench"])
+        #expect(board.json["entries"]?[0]?["metrics"]?["average"]?["se"]?.isNull == true)
+        #expect(board.json.text().contains("\"se\":null"))
+    }
+
     @Test("The CSV has upstream's columns in upstream's order, best first, floats as Python prints them")
     func csv() throws {
         let board = try board([

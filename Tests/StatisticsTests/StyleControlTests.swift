@@ -78,7 +78,90 @@ import Testing
         }
     }
 
+    @Test func `A model without a game in a resample has no estimate from it, and is nobody's opponent`() throws {
+        let games = (0..<20).flatMap { prompt in
+            let often = StyleControl.Game(
+                prompt: prompt, first: 0, second: 1, preference: prompt % 3 == 0 ? 0 : 1,
+                difference: [Double(prompt % 5) - 2])
+            let once = StyleControl.Game(prompt: 0, first: 2, second: 1, preference: 0, difference: [1])
+            return prompt == 0 ? [often, once] : [often]
+        }
+        for baseline in [1, nil] {
+            let scores = try #require(
+                StyleControl.winRates(games, models: 3, baseline: baseline, resamples: 200, seed: 1))
+            #expect(scores.values[0]?.failed == 0)
+            // (19 / 20)^20 of the resamples are without the prompt.
+            let failed = try #require(scores.values[2]?.failed)
+            #expect(40...110 ~= failed, "\(failed)")
+            #expect(scores.values[2]?.upper ?? 1 < 0.4)
+        }
+    }
+
+    @Test func `The same games give the same bits`() {
+        let games = (0..<12).flatMap { first in
+            (0..<first).map { second in
+                StyleControl.Game(
+                    prompt: first, first: first, second: second, preference: (first * second) % 3 == 0 ? 1 : 0,
+                    difference: [Double((7 * first + 3 * second) % 5)])
+            }
+        }
+        let found = Set(
+            (0..<20).map { _ in
+                StyleControl.winRates(games, models: 12, baseline: nil, resamples: 0, seed: 0)
+            })
+        #expect(found.count == 1)
+    }
+
+    @Test func `Where outputs differ in style by the same always, or models never meet, there is no score`() {
+        let games = (0..<40).map { prompt in
+            StyleControl.Game(
+                prompt: prompt, first: 0, second: 1, preference: prompt % 3 == 0 ? 1 : 0, difference: [0.8, 0])
+        }
+        #expect(StyleControl.winRates(games, models: 2, baseline: 1, resamples: 0, seed: 0) == nil)
+        let apart = (0..<40).map { prompt in
+            let place = prompt % 2 * 2
+            return StyleControl.Game(
+                prompt: prompt, first: place, second: place + 1, preference: prompt % 3 == 0 ? 1 : 0,
+                difference: [Double(prompt % 7) - 3])
+        }
+        #expect(StyleControl.winRates(apart, models: 4, baseline: nil, resamples: 0, seed: 0) == nil)
+    }
+
     // MARK: Ratings
+
+    /// Of prompts that differ in hardness: a model's ratings for some of them.
+    private func ratings(_ model: Int, _ prompts: Range<Int>, length: (Int) -> Double) -> [StyleControl.Rating] {
+        prompts.map { prompt in
+            StyleControl.Rating(
+                prompt: prompt, unit: prompt, model: model, value: Double(prompt % 4 + model + prompt % (model + 3)),
+                style: [length(prompt)])
+        }
+    }
+
+    @Test func `Models that share no prompt, or that only their style tells apart, have no score at equal style`() {
+        func scores(_ ratings: [StyleControl.Rating]) -> StyleControl.Scores? {
+            StyleControl.ratings(ratings, models: 3, resamples: 10, seed: 1)
+        }
+        func varied(_ prompt: Int) -> Double { Double(prompt * prompt % 11) }
+        let first = ratings(0, 0..<10, length: varied)
+        #expect(scores(first + ratings(1, 10..<20, length: { Double($0 % 3) })) == nil)
+        #expect(scores(first + ratings(1, 0..<10, length: { varied($0) + 90 })) == nil)
+        #expect(scores(ratings(0, 0..<10, length: { _ in 10 }) + ratings(1, 0..<10, length: { _ in 100 })) == nil)
+        #expect(scores(first + ratings(1, 0..<10, length: varied)) != nil)
+        // Through the second, which shares prompts with both.
+        let chained = first + ratings(1, 5..<15, length: { Double($0 % 3) }) + ratings(2, 10..<20, length: varied)
+        #expect(scores(chained)?.values.allSatisfy { $0 != nil } == true)
+    }
+
+    @Test func `A model that a resample has no rating of has no estimate from it`() throws {
+        let all =
+            ratings(0, 0..<20, length: { Double($0 * $0 % 11) }) + ratings(1, 0..<20, length: { Double($0 % 3) })
+            + ratings(2, 0..<1, length: { _ in 4 })
+        let scores = try #require(StyleControl.ratings(all, models: 3, resamples: 200, seed: 1))
+        #expect(scores.values[0]?.failed == 0)
+        let failed = try #require(scores.values[2]?.failed)
+        #expect(40...110 ~= failed, "\(failed)")
+    }
 
     private func ratings(_ missing: Set<Int> = []) -> [StyleControl.Rating] {
         var generator = SeededGenerator(seed: 4)

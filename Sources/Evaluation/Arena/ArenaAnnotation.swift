@@ -65,6 +65,27 @@ package struct ArenaAnnotation: Hashable, Sendable {
     }
 }
 
+/// The styles of models' answers, which style control looks up.
+struct ArenaStyles {
+    private var byModel: [String: [String: OutputStyle]] = [:]
+    private let version: ArenaVersion
+
+    init(_ answers: [ArenaOutputs], _ version: ArenaVersion) {
+        self.version = version
+        for answer in answers { byModel[answer.model] = answer.styles }
+    }
+
+    /// - Throws: `badData` where it is unknown.
+    func style(of model: String, _ prompt: String) throws(EvaluationError) -> OutputStyle {
+        guard let style = byModel[model]?[prompt] else {
+            throw .badData(
+                "Style control needs the token and markdown counts of \(model)'s answer to \(prompt), and its answers have "
+                    + "none. Add \(version == .v01 ? "conv_metadata" : "metadata"), or score without style control.")
+        }
+        return style
+    }
+}
+
 /// A model's outputs, as far as scores need them.
 package struct ArenaOutputs: Hashable, Sendable {
     /// The file's stem.

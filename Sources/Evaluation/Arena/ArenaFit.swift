@@ -167,21 +167,12 @@ struct ArenaFit: Sendable {
     private static func styles(
         _ battles: ArenaBattles, _ answers: [ArenaOutputs], _ features: StyleFeatures
     ) throws(EvaluationError) -> (rows: [[Double]], constant: [String]) {
-        var byModel: [String: [String: OutputStyle]] = [:]
-        for answer in answers { byModel[answer.model] = answer.styles }
+        let styles = ArenaStyles(answers, .v01)
         var rows: [[Double]] = []
         for battle in battles.battles {
-            var pair: [OutputStyle] = []
-            for model in [battle.first, battle.second] {
-                let name = battles.models[model]
-                guard let style = byModel[name]?[battle.id] else {
-                    throw .badData(
-                        "Style control needs the token and markdown counts of \(name)'s answer to \(battle.id), and its "
-                            + "answers have none. Add conv_metadata, or score without style control.")
-                }
-                pair.append(style)
-            }
-            rows.append(pair[0].difference(from: pair[1], features))
+            let first = try styles.style(of: battles.models[battle.first], battle.id)
+            let second = try styles.style(of: battles.models[battle.second], battle.id)
+            rows.append(first.difference(from: second, features))
         }
         return features.standardized(rows, copies: battles.battles.map(\.copies), freedom: battles.rowCount)
     }

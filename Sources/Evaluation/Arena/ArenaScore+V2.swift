@@ -227,14 +227,15 @@ private struct ArenaTableV2: Sendable {
             var draws = [Double](repeating: 0, count: promptCount)
             for _ in 0..<promptCount { draws[generator.index(below: promptCount)] += 1 }
             let counts = copies.indices.map { Double(copies[$0]) * draws[promptOfGame[$0]] }
-            if isStyled { return winRates(fit(counts)) }
             var sums = [Double](repeating: 0, count: models.count)
             var totals = sums
             for game in counts.indices {
                 sums[modelOfGame[game]] += counts[game] * outcomes[game]
                 totals[modelOfGame[game]] += counts[game]
             }
-            return zip(sums, totals).map { $1 > 0 ? $0 / $1 : nil }
+            // Of a model without a game the fit leaves what it started from.
+            let rates = isStyled ? winRates(fit(counts)) : zip(sums, totals).map { $0 / $1 }
+            return zip(rates, totals).map { $1 > 0 ? $0 : nil }
         }
     }
 
@@ -244,20 +245,12 @@ private struct ArenaTableV2: Sendable {
     private static func styles(
         _ games: [Game], _ answers: [ArenaOutputs], _ rule: ArenaScore.RuleV2
     ) throws(EvaluationError) -> (rows: [[Double]], constant: [String]) {
-        var byModel: [String: [String: OutputStyle]] = [:]
-        for answer in answers { byModel[answer.model] = answer.styles }
+        let styles = ArenaStyles(answers, .v2)
         var rows: [[Double]] = []
         for game in games {
-            var pair: [OutputStyle] = []
-            for model in [game.model, rule.baseline] {
-                guard let style = byModel[model]?[game.id] else {
-                    throw .badData(
-                        "Style control needs the token and markdown counts of \(model)'s answer to \(game.id), and its "
-                            + "answers have none. Add metadata, or score without style control.")
-                }
-                pair.append(style)
-            }
-            rows.append(pair[0].densityDifference(from: pair[1], rule.features))
+            let own = try styles.style(of: game.model, game.id)
+            let other = try styles.style(of: rule.baseline, game.id)
+            rows.append(own.densityDifference(from: other, rule.features))
         }
         let copies = games.map(\.copies)
         return rule.features.standardized(rows, copies: copies, freedom: copies.reduce(0, +) - 1)

@@ -6,7 +6,7 @@ package enum QuotedVerdict {
     }
 
     static func isThere(_ text: String) -> Bool {
-        guard text.contains("[[") else { return false }
+        guard MTBenchReply.holds("[[", text) else { return false }
         let label = ArenaVersion.v01.label(in: text)
         if case .none = label { return MTBenchReply.winner(text) != nil || MTBenchReply.holdsRating(text) }
         return true

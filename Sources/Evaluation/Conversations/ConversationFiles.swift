@@ -14,28 +14,34 @@ package enum ConversationForm: Hashable, Sendable {
 package enum ConversationOutputs {
     /// By record what its file knows the prompt by, and what was written, a text a turn.
     ///
-    /// - Throws: `badData` naming the record without id.
+    /// - Throws: `badData` naming the record without id, or with a turn that is no text.
     package static func read(
         _ bytes: [UInt8], path: String
     ) throws(EvaluationError) -> [(key: String, turns: [String])] {
         var outputs: [(key: String, turns: [String])] = []
         for (index, record) in try Records.lines(bytes, path: path).enumerated() {
             guard let key = record["question_id"]?.identifier ?? record["uid"]?.identifier else {
-                throw .badData("\(path), record \(index) should have a question_id or uid.")
+                throw .badData("\(path), record \(index + 1) should have a question_id or uid.")
             }
-            outputs.append((key, turns(record)))
+            let turns = turns(record)
+            if let place = turns.firstIndex(of: nil) {
+                throw .badData(
+                    "\(path), record \(index + 1) should have text as each turn of prompt \(key), but turn \(place + 1) has "
+                        + "none. Generate it again, or leave the record out.")
+            }
+            outputs.append((key, turns.compactMap(\.self)))
         }
         return outputs
     }
 
-    private static func turns(_ record: JSONValue) -> [String] {
+    private static func turns(_ record: JSONValue) -> [String?] {
         if let messages = record["messages"]?.array {
-            return messages.filter { $0["role"]?.string == "assistant" }.compactMap { message in
+            return messages.filter { $0["role"]?.string == "assistant" }.map { message in
                 message["content"]?.string ?? message["content"]?["answer"]?.string
             }
         }
         let turns = record["choices"]?[0]?["turns"]?.array ?? []
-        return turns.compactMap { $0.string ?? $0["content"]?.string }
+        return turns.map { $0.string ?? $0["content"]?.string }
     }
 }
 
@@ -52,7 +58,7 @@ extension ModelOutputs {
             guard let prompt = prompts[key] else { continue }
             guard turns.count >= prompt.turns.count else {
                 throw .badData(
-                    "\(path), record \(index) answers \(turns.count) of the \(prompt.turns.count) turns of prompt "
+                    "\(path), record \(index + 1) answers \(turns.count) of the \(prompt.turns.count) turns of prompt "
                         + "\(key).")
             }
             outputs[prompt.index] = ModelOutput(

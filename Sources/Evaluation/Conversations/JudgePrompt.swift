@@ -20,7 +20,7 @@ package struct JudgePrompt: Hashable, Sendable {
         for (index, record) in try Records.lines(bytes, path: path).enumerated() {
             guard let name = record["name"]?.string, let system = record["system_prompt"]?.string,
                 let template = record["prompt_template"]?.string
-            else { throw .badData("\(path), record \(index) should have name, system_prompt and prompt_template.") }
+            else { throw .badData("\(path), record \(index + 1) should have name, system_prompt and prompt_template.") }
             prompts[name] = JudgePrompt(name: name, system: system, template: template)
         }
         return prompts

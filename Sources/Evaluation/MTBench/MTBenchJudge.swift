@@ -157,8 +157,10 @@ extension MTBenchJudge {
         package var annotation: MTBenchAnnotation {
             var rating: Double?
             if case .rating(let value) = verdict { rating = value }
-            return MTBenchAnnotation(
+            var annotation = MTBenchAnnotation(
                 prompt: prompt.key, model: model, turn: turn + 1, rating: rating, category: prompt.category)
+            annotation.isAmbiguous = MTBenchReply.holdsSeveralRatings(judgment)
+            return annotation
         }
     }
 
@@ -239,8 +241,10 @@ extension MTBenchJudge {
         }
 
         package var annotation: MTBenchPair {
-            MTBenchPair(
+            var pair = MTBenchPair(
                 prompt: prompt.key, turn: turn + 1, first: first, second: second, games: games.map(\.winner))
+            pair.isAmbiguous = games.contains { MTBenchReply.holdsSeveralWinners($0.judgment) }
+            return pair
         }
     }
 

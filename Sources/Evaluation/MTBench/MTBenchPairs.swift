@@ -29,7 +29,7 @@ package struct MTBenchPair: Hashable, Sendable {
 
     /// Reads FastChat's `<judge>_pair.jsonl`.
     ///
-    /// - Throws: `badData` naming the record that is not one of upstream's.
+    /// - Throws: `badData` naming the record that is not one of upstream's, or whose turn can be none.
     package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [MTBenchPair] {
         var pairs: [MTBenchPair] = []
         for (index, record) in try Records.lines(bytes, path: path).enumerated() {
@@ -41,8 +41,14 @@ package struct MTBenchPair: Hashable, Sendable {
                     "\(path), record \(index + 1) should have question_id, model_1, model_2, and model_1, model_2, tie or "
                         + "error as g1_winner and g2_winner.")
             }
+            let turn = record["turn"]?.integer ?? 1
+            guard turn >= 1 else {
+                throw .badData(
+                    "\(path), record \(index + 1) should have a turn from 1 on, but has turn \(turn). Repair the record, or "
+                        + "leave it out.")
+            }
             var pair = MTBenchPair(
-                prompt: prompt, turn: record["turn"]?.integer ?? 1, first: first, second: second, games: games)
+                prompt: prompt, turn: turn, first: first, second: second, games: games)
             pair.judge = record["judge"]?[0]?.string
             pair.isAmbiguous = ["g1_judgment", "g2_judgment"].contains {
                 record[$0]?.string.map(MTBenchReply.holdsSeveralWinners) ?? false
@@ -88,14 +94,21 @@ package struct MTBenchPairScore: Hashable, Sendable {
     /// By adjusted win rate, the best first; models without a verdict are left out, and in `unrated`.
     package var entries: [Entry] = []
     package var unrated: [String] = []
-    package var unratedRows = 0
+    /// Records that are scored, and those without a verdict: each counted once, though it is of two models.
+    package var records = 0
+    package var missing = 0
     package var features: StyleFeatures = []
+    /// Of each style feature in log-odds for the root mean square of its difference; empty where nothing tells style from
+    /// model.
+    package var effects: [Double] = []
 
     /// - Parameters:
     ///   - baseline: only its games are counted, for the others; nil for all games.
     ///   - resamples: of the interval; 0 for none.
     package init(_ pairs: [MTBenchPair], baseline: String?, resamples: Int = 1_000, seed: UInt64 = 0) {
         let pairs = pairs.filter { baseline == nil || $0.first == baseline || $0.second == baseline }
+        missing = pairs.count { $0.preferenceForFirst == nil }
+        records = pairs.count - missing
         var byModel: [String: Entry] = [:]
         // By model and prompt.
         var preferences: [String: [String: [Double]]] = [:]
@@ -120,7 +133,6 @@ package struct MTBenchPairScore: Hashable, Sendable {
         for (model, var entry) in byModel where model != baseline {
             if entry.count == 0 {
                 unrated.append(model)
-                unratedRows += entry.missing
                 continue
             }
             if resamples > 1 {
@@ -135,7 +147,7 @@ package struct MTBenchPairScore: Hashable, Sendable {
         entries.sort { ($1.adjustedWinRate, $0.model) < ($0.adjustedWinRate, $1.model) }
     }
 
-    /// Adds what the adjusted win rates would be at equal style.
+    /// Adds what the adjusted win rates would be at equal style, where that can be told.
     ///
     /// - Parameter baseline: as the score was made with.
     /// - Throws: `badData` where the style of an output is unknown.
@@ -145,6 +157,7 @@ package struct MTBenchPairScore: Hashable, Sendable {
         let pairs = pairs.filter { baseline == nil || $0.first == baseline || $0.second == baseline }
         let controlled = try styles.winRates(pairs, baseline: baseline, resamples: resamples, seed: seed)
         features = styles.features
-        for index in entries.indices { entries[index].styleControlled = controlled?[entries[index].model] }
+        effects = controlled?.effects ?? []
+        for index in entries.indices { entries[index].styleControlled = controlled?.values[entries[index].model] }
     }
 }

@@ -1,8 +1,12 @@
 /// How FastChat's llm_judge (0e6d3e4) reads a judge's reply.
 package enum MTBenchReply {
+    /// No scale goes so far; sums of squares stay finite, and integers exact.
+    static let largestRating = 1e15
+
     /// The number in the first double brackets, or else in the first single ones.
     ///
-    /// Any number is taken, as upstream takes it. What upstream dies of, a number that Python does not read, is missing.
+    /// Any number up to 1e15 is taken, as upstream takes it. What upstream dies of, a number that Python does not read, is
+    /// missing.
     package static func rating(_ reply: String) -> Verdict {
         let text = Array(reply.unicodeScalars)
         guard let found = firstNumber(text, brackets: 2) ?? firstNumber(text, brackets: 1) else {
@@ -10,9 +14,13 @@ package enum MTBenchReply {
         }
         let isInteger = !found.contains(".")
         let hasLeadingZero = found.count > 1 && found.hasPrefix("0") && !found.allSatisfy { $0 == "0" }
-        guard found.unicodeScalars.allSatisfy(\.isASCII), !(isInteger && hasLeadingZero), let value = Double(found),
-            value.isFinite
-        else { return .missing(.unparsable("the rating [[\(found)]] is not a number that llm_judge reads")) }
+        guard found.unicodeScalars.allSatisfy(\.isASCII), !(isInteger && hasLeadingZero), let value = Double(found)
+        else {
+            return .missing(.unparsable("the rating [[\(found.prefix(40))]] is not a number that llm_judge reads"))
+        }
+        guard value <= largestRating else {
+            return .missing(.unparsable("the rating [[\(found.prefix(40))]] is beyond 1e15, as no scale is"))
+        }
         return .rating(value)
     }
 
@@ -21,9 +29,9 @@ package enum MTBenchReply {
 
     /// `[[A]]` wherever it stands, or else `[[B]]`, or else `[[C]]` for a tie; nil where there is none of them.
     package static func winner(_ reply: String) -> Winner? {
-        if reply.contains("[[A]]") { return .a }
-        if reply.contains("[[B]]") { return .b }
-        return reply.contains("[[C]]") ? .tie : nil
+        if holds("[[A]]", reply) { return .a }
+        if holds("[[B]]", reply) { return .b }
+        return holds("[[C]]", reply) ? .tie : nil
     }
 
     /// In double brackets.
@@ -37,8 +45,11 @@ package enum MTBenchReply {
     }
 
     static func holdsSeveralWinners(_ reply: String) -> Bool {
-        ["[[A]]", "[[B]]", "[[C]]"].count { reply.contains($0) } > 1
+        ["[[A]]", "[[B]]", "[[C]]"].count { holds($0, reply) } > 1
     }
+
+    /// Byte by byte, as Python searches: an accent behind the bracket is a character with it.
+    static func holds(_ mark: String, _ text: String) -> Bool { text.utf8.contains(mark.utf8) }
 
     private static func firstNumber(_ text: [Unicode.Scalar], brackets: Int) -> String? {
         numbers(text, brackets: brackets, most: 1).first

@@ -25,7 +25,7 @@ package struct MTBenchAnnotation: Hashable, Sendable {
 
     /// Reads FastChat's `<judge>_single.jsonl`.
     ///
-    /// - Throws: `badData` naming the record that is not one of upstream's.
+    /// - Throws: `badData` naming the record that is not one of upstream's, or whose turn or score can be none.
     package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [MTBenchAnnotation] {
         var annotations: [MTBenchAnnotation] = []
         for (index, record) in try Records.lines(bytes, path: path).enumerated() {
@@ -35,6 +35,11 @@ package struct MTBenchAnnotation: Hashable, Sendable {
                 throw .badData(
                     "\(path), record \(index + 1) should have question_id, model, turn and score. Is it a single grading of "
                         + "MT-Bench?")
+            }
+            guard turn >= 1, abs(score) <= MTBenchReply.largestRating else {
+                throw .badData(
+                    "\(path), record \(index + 1) should have a turn from 1 on and a score up to 1e15, but has turn \(turn) "
+                        + "and score \(score). Repair the record, or leave it out.")
             }
             var annotation = MTBenchAnnotation(
                 prompt: prompt, model: model, turn: turn, rating: score == -1 ? nil : score,
@@ -80,6 +85,9 @@ package struct MTBenchScore: Hashable, Sendable {
     package var unrated: [String] = []
     package var unratedRows = 0
     package var features: StyleFeatures = []
+    /// Of each style feature in points of the rating for its standard deviation; empty where nothing tells style from
+    /// model.
+    package var effects: [Double] = []
 
     /// - Parameter resamples: of the interval; 0 for none.
     package init(_ annotations: [MTBenchAnnotation], resamples: Int = 1_000, seed: UInt64 = 0) {
@@ -116,17 +124,19 @@ package struct MTBenchScore: Hashable, Sendable {
         entries.sort { ($1.average, $0.model) < ($0.average, $1.model) }
     }
 
-    /// Adds what the averages would be at equal style.
+    /// Adds what the averages would be at equal style, where that can be told.
     ///
     /// - Throws: `badData` where the style of an output is unknown, or where fewer than two models were rated.
     package mutating func control(
         _ styles: MTBenchStyles, _ annotations: [MTBenchAnnotation], resamples: Int = 1_000, seed: UInt64 = 0
     ) throws(EvaluationError) {
-        guard let controlled = try styles.ratings(annotations, resamples: resamples, seed: seed) else {
+        guard entries.count > 1 else {
             throw .badData(
                 "Style control of ratings compares models: it needs those of two or more, for the same prompts.")
         }
+        let controlled = try styles.ratings(annotations, resamples: resamples, seed: seed)
         features = styles.features
-        for index in entries.indices { entries[index].styleControlled = controlled[entries[index].model] }
+        effects = controlled?.effects ?? []
+        for index in entries.indices { entries[index].styleControlled = controlled?.values[entries[index].model] }
     }
 }

@@ -18,16 +18,19 @@ package struct MTBenchStyles: Hashable, Sendable {
 
     /// Adds those of FastChat's `model_answer/<model>.jsonl`; the file's stem names the model.
     ///
-    /// - Throws: `badData` naming the record without id.
+    /// - Throws: `badData` naming the record without id, or with a turn that is no text.
     package mutating func add(_ bytes: [UInt8], path: String) throws(EvaluationError) {
         let model = Files.stem(of: path)
-        for (index, record) in try Records.lines(bytes, path: path).enumerated() {
-            guard let key = record["question_id"]?.identifier else {
-                throw .badData("\(path), record \(index + 1) should have a question_id. Is it an output of MT-Bench?")
-            }
-            let turns = record["choices"]?[0]?["turns"]?.array ?? []
-            styles[model, default: [:]][key] = turns.compactMap(\.string).map { OutputStyle($0) }
+        for (key, turns) in try ConversationOutputs.read(bytes, path: path) {
+            styles[model, default: [:]][key] = turns.map { OutputStyle($0) }
         }
+    }
+
+    /// What models would score at equal style.
+    struct Controlled {
+        var values: [String: Interval] = [:]
+        /// Of each feature.
+        var effects: [Double]
     }
 
     /// - Parameter turn: from 1.
@@ -41,36 +44,43 @@ package struct MTBenchStyles: Hashable, Sendable {
         return turns[turn - 1]
     }
 
-    /// Mean ratings at equal style, by model; nil where the style cannot be told from the models.
+    /// A turn of a prompt: what the ratings that are compared with each other have in common.
+    private struct Unit: Hashable {
+        var prompt, turn: Int
+    }
+
+    /// Mean ratings at equal style; nil where the style cannot be told from the models.
     func ratings(
         _ annotations: [MTBenchAnnotation], resamples: Int, seed: UInt64
-    ) throws(EvaluationError) -> [String: Interval]? {
+    ) throws(EvaluationError) -> Controlled? {
         let models = Set(annotations.map(\.model)).sorted()
         let prompts = Set(annotations.map(\.prompt)).sorted()
         let place = Dictionary(uniqueKeysWithValues: zip(prompts, prompts.indices))
         let number = Dictionary(uniqueKeysWithValues: zip(models, models.indices))
+        let units = Set(annotations.map { Unit(prompt: place[$0.prompt] ?? 0, turn: $0.turn) }).sorted {
+            ($0.prompt, $0.turn) < ($1.prompt, $1.turn)
+        }
+        let unit = Dictionary(uniqueKeysWithValues: zip(units, units.indices))
         var rows: [StyleControl.Rating] = []
         for annotation in annotations {
             guard let rating = annotation.rating, let prompt = place[annotation.prompt],
-                let model = number[annotation.model]
+                let unit = unit[Unit(prompt: prompt, turn: annotation.turn)], let model = number[annotation.model]
             else { continue }
             // Lengths and counts spread over decades.
             let style = try style(of: annotation.model, annotation.prompt, annotation.turn)
             rows.append(
                 StyleControl.Rating(
-                    prompt: prompt, unit: 2 * prompt + annotation.turn - 1, model: model, value: rating,
+                    prompt: prompt, unit: unit, model: model, value: rating,
                     style: style.values(features).map { log1p($0) }))
         }
-        guard let scores = StyleControl.ratings(rows, models: models.count, resamples: resamples, seed: seed) else {
-            return nil
-        }
-        return MTBenchStyles.named(scores, models)
+        return StyleControl.ratings(rows, models: models.count, resamples: resamples, seed: seed)
+            .map { MTBenchStyles.named($0, models) }
     }
 
-    /// Win rates at equal style, 0...1, by model; nil where no fit is found.
+    /// Win rates at equal style, 0...1; nil where no fit is found, or the style cannot be told from the models.
     func winRates(
         _ pairs: [MTBenchPair], baseline: String?, resamples: Int, seed: UInt64
-    ) throws(EvaluationError) -> [String: Interval]? {
+    ) throws(EvaluationError) -> Controlled? {
         let models = Set(pairs.flatMap { [$0.first, $0.second] }).sorted()
         let prompts = Set(pairs.map(\.prompt)).sorted()
         let place = Dictionary(uniqueKeysWithValues: zip(prompts, prompts.indices))
@@ -92,9 +102,9 @@ package struct MTBenchStyles: Hashable, Sendable {
         return scores.map { MTBenchStyles.named($0, models) }
     }
 
-    private static func named(_ scores: StyleControl.Scores, _ models: [String]) -> [String: Interval] {
-        var named: [String: Interval] = [:]
-        for (model, value) in zip(models, scores.values) { named[model] = value }
+    private static func named(_ scores: StyleControl.Scores, _ models: [String]) -> Controlled {
+        var named = Controlled(effects: scores.effects)
+        for (model, value) in zip(models, scores.values) { named.values[model] = value }
         return named
     }
 }

@@ -52,13 +52,11 @@ package struct JudgmentBoard: Sendable {
                 let cells = [entry.score, lower, upper].map { $0.map { TextTable.decimal($0) } ?? "" }
                 return [entry.model] + cells + [interval, entry.averageTokens.map { "\($0).0" } ?? ""]
             })
-        var effects = JSONObject()
-        for (name, effect) in zip(score.features.names, score.effects) { effects[name] = .number(effect) }
         json = JudgmentBoard.document(
             benchmark,
             [
                 "baseline": .string(score.baseline),
-                "style_effects": score.effects.isEmpty ? .null : .object(effects),
+                "style_effects": JudgmentBoard.styleEffects(score.features.names, score.effects),
                 "panel": panel.map(JudgmentBoard.json) ?? .null,
             ],
             entries: score.entries.map { entry in
@@ -97,14 +95,20 @@ package struct JudgmentBoard: Sendable {
             })
         missing = score.entries.reduce(0) { $0 + $1.missing } + score.unratedRows
         total = missing + score.entries.reduce(0) { $0 + $1.ratings }
-        notes = JudgmentBoard.unrated(score.unrated) + (panel.map(JudgmentBoard.words) ?? [])
+        notes =
+            JudgmentBoard.unrated(score.unrated) + JudgmentBoard.untold(score.features, score.effects)
+            + (panel.map(JudgmentBoard.words) ?? [])
         csv = JudgmentBoard.csv(
             ["model", "average", "first_turn", "second_turn"],
             score.entries.map { entry in
                 [entry.model] + ([entry.average] + entry.turns).map { $0.map(\.description) ?? "" }
             })
         json = JudgmentBoard.document(
-            benchmark, ["panel": panel.map(JudgmentBoard.json) ?? .null],
+            benchmark,
+            [
+                "style_effects": JudgmentBoard.styleEffects(score.features.plainNames, score.effects),
+                "panel": panel.map(JudgmentBoard.json) ?? .null,
+            ],
             entries: score.entries.map { entry in
                 var average: JSONObject = ["value": .number(entry.average)]
                 average.add(entry.interval)
@@ -138,9 +142,11 @@ package struct JudgmentBoard: Sendable {
                     "\(entry.wins)", "\(entry.losses)", "\(entry.ties)", "\(entry.inconsistent)", "\(entry.missing)",
                 ]
             })
-        missing = score.entries.reduce(0) { $0 + $1.missing } + score.unratedRows
-        total = missing + score.entries.reduce(0) { $0 + $1.count }
-        notes = JudgmentBoard.unrated(score.unrated) + (panel.map(JudgmentBoard.words) ?? [])
+        missing = score.missing
+        total = missing + score.records
+        notes =
+            JudgmentBoard.unrated(score.unrated) + JudgmentBoard.untold(score.features, score.effects)
+            + (panel.map(JudgmentBoard.words) ?? [])
         csv = JudgmentBoard.csv(
             ["model", "win", "loss", "tie", "win_rate", "loss_rate", "win_rate_adjusted"],
             score.entries.map { entry in
@@ -148,7 +154,12 @@ package struct JudgmentBoard: Sendable {
                     + [entry.winRate, entry.lossRate, entry.adjustedWinRate].map(\.description)
             })
         json = JudgmentBoard.document(
-            benchmark, ["baseline": JSONValue(baseline), "panel": panel.map(JudgmentBoard.json) ?? .null],
+            benchmark,
+            [
+                "baseline": JSONValue(baseline),
+                "style_effects": JudgmentBoard.styleEffects(score.features.plainNames, score.effects),
+                "panel": panel.map(JudgmentBoard.json) ?? .null,
+            ],
             entries: score.entries.map { entry in
                 var rate: JSONObject = ["value": .number(entry.adjustedWinRate)]
                 rate.add(entry.interval)
@@ -183,6 +194,25 @@ package struct JudgmentBoard: Sendable {
             ? [] : [TextTable.decimal(interval?.value), TextTable.range(interval?.lower, interval?.upper)]
     }
 
+    /// By the feature's name; null without style control, and for an effect that is not known.
+    private static func styleEffects(_ names: [String], _ effects: [Double]) -> JSONValue {
+        if names.isEmpty { return .null }
+        var record = JSONObject()
+        for (place, name) in names.enumerated() {
+            record[name] = JSONValue(effects.indices.contains(place) ? effects[place] : nil)
+        }
+        return .object(record)
+    }
+
+    private static func untold(_ features: StyleFeatures, _ effects: [Double]) -> [String] {
+        features.isEmpty || !effects.isEmpty
+            ? []
+            : [
+                "nothing at equal style: nothing tells style from model, since some were never judged for the same prompts, "
+                    + "or their styles differ by the same wherever they were"
+            ]
+    }
+
     private static func csv(_ header: [String], _ rows: [[String]]) -> String {
         ([header] + rows).map { row in row.map(CSV.cell).joined(separator: ",") + "\n" }.joined()
     }
@@ -202,7 +232,7 @@ package struct JudgmentBoard: Sendable {
 
     fileprivate static func range(_ lower: Double?, _ upper: Double?) -> JSONValue {
         guard let lower, let upper else { return .null }
-        return [.number(lower), .number(upper)]
+        return [JSONValue(lower), JSONValue(upper)]
     }
 
     /// The most frequent reasons; a judge that stammers makes as many labels as it likes.
@@ -273,7 +303,7 @@ extension JSONObject {
 
     fileprivate mutating func add(_ interval: Interval?) {
         guard let interval else { return }
-        self["se"] = .number(interval.standardError)
+        self["se"] = JSONValue(interval.standardError)
         self["ci95"] = JudgmentBoard.range(interval.lower, interval.upper)
         self["method"] = .string(interval.method)
     }

@@ -130,7 +130,8 @@ struct BenchmarkRun {
         let baseline = try await pipeline.baseline()
         let subject = pipeline.subject(outputs, fingerprint, baseline, judging)
         let record = RunRecord(
-            subject: subject, options: options, benchmark: pipeline.benchmark, prompts: pipeline.selected)
+            subject: subject, players: [RunRecord.Player(model: model, fingerprint: fingerprint)], options: options,
+            benchmark: pipeline.benchmark, prompts: pipeline.selected)
         if !options.overwrite { try directory.refuseOtherRun(record.identity) }
 
         let annotations = try await pipeline.annotate(outputs, baseline, judging)
@@ -197,6 +198,15 @@ struct MissingLimit {
                     + "--missing-limit \(limit) allows. The reasons stand in annotations.json. Running the same command again asks "
                     + "for the failed ones, with --retry-unparsable for the unparsable and refused ones too.")
         }
+    }
+
+    /// - Parameter unscored: by category, how many records it has of which none could be scored.
+    /// - Throws: `integrity` naming a category whose verdicts are all missing.
+    func check(unscored: [String: Int]) throws(EvaluationError) {
+        guard limit < 1, let (category, count) = unscored.min(by: { $0.key < $1.key }) else { return }
+        throw .integrity(
+            "\(count) of \(count) verdicts of \(category) are missing, more than --missing-limit \(limit) allows. The reasons "
+                + "stand in model_judgment.jsonl; the table above is of the other categories.")
     }
 
     /// - Throws: `integrity` where a ranking of judgments has more.

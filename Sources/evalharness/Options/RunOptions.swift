@@ -111,6 +111,10 @@ struct RunOptions: ParsableArguments {
             if references != nil { throw ValidationError("--references is for mt-bench.") }
             if mode != nil { throw ValidationError("--mode is for mt-bench.") }
         }
+        if case .arenaHard = benchmark.kind, asking.retryUnparsable > 0 {
+            throw ValidationError(
+                "--retry-unparsable is not for \(benchmark.id), which judges as upstream does: leave it out.")
+        }
         if models.count > 1, mode != .pairwiseAll {
             throw ValidationError(
                 "Several --model are compared by mt-bench with --mode pairwise-all; run the others one by one.")

@@ -209,6 +209,30 @@ private struct ArenaCase: CustomTestStringConvertible, Sendable {
         }
     }
 
+    @Test(arguments: [StyleFeatures(), .length]) func `A resample without a game of a model says nothing of it`(
+        _ features: StyleFeatures
+    ) throws {
+        func record(_ prompt: Int, _ model: String, _ labels: [String]) -> ArenaAnnotation {
+            ArenaAnnotation(id: "q\(prompt)", model: model, category: "hard_prompt", labels: labels)
+        }
+        let often = (0..<20).map { record($0, "often", $0 % 2 == 0 ? ["A>B", "B>A"] : ["B>A", "A>B"]) }
+        let answers = try ["o3-mini-2025-01-31", "often", "rare"].enumerated().map { place, model in
+            let lines = (0..<20).map {
+                #"{"uid": "q\#($0)", "metadata": {"token_len": \#(10 + (place + 1) * $0 % 7), "#
+                    + #""header_count": 0, "list_count": 0, "bold_count": 0}}"#
+            }
+            return try ArenaOutputs.read(Array(lines.joined(separator: "\n").utf8), path: "\(model).jsonl")
+        }
+        var rule = ArenaScore.RuleV2(category: "hard_prompt")
+        (rule.features, rule.rounds, rule.resamples) = (features, 5, 200)
+        let score = try ArenaScore.v2(
+            often + [record(3, "rare", ["A>>B", "B>A"])], answers: answers, rule: rule)
+        #expect(score.entries.first { $0.model == "often" }?.interval?.failed == 0)
+        // (19 / 20)^20 of the resamples are without the prompt.
+        let failed = try #require(score.entries.first { $0.model == "rare" }?.interval?.failed)
+        #expect(40...110 ~= failed, "\(failed)")
+    }
+
     // MARK: Battles that are not a star
 
     private static func battles(_ rows: [(String, String, String)]) throws -> ArenaBattles {

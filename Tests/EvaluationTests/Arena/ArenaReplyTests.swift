@@ -119,12 +119,20 @@ import Testing
         }
     }
 
+    @Test func `A winner is found whatever stands behind its brackets`() {
+        for (reply, expected) in [("[[A]]\u{301}", MTBenchReply.Winner.a), ("\u{200D}[[C]]\u{FE0F}", .tie)] {
+            #expect(MTBenchReply.winner(reply) == expected)
+        }
+        #expect(MTBenchReply.winner("[A]") == nil)
+    }
+
     @Test(
         arguments: [
             ("Rating: [[7]]", 7.0), ("[5] then [[8.]]", 8.0), ("only [6.5]", 6.5), ("[[5]] … [[9]]", 5), ("[[00]]", 0),
             ("[[09.5]]", 9.5), ("[[08]]", nil), ("[[007]]", nil), ("[[ 7 ]]", nil), ("[[-7]]", nil), ("[[٣]]", nil),
             ("7/10", nil), ("[[7", nil), ("[[[3]]]", 3),
-            ("[[" + String(repeating: "9", count: 400) + "]]", nil), ("[[100000000000000000000000]]", 1e23),
+            ("[[" + String(repeating: "9", count: 400) + "]]", nil), ("[[100000000000000000000000]]", nil),
+            ("[[1000000000000000]]", 1e15),
         ] as [(String, Double?)])
     func `A rating is the first number in brackets`(_ reply: String, _ expected: Double?) {
         guard case .rating(let value) = MTBenchReply.rating(reply) else {

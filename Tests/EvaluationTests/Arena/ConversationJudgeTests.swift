@@ -250,6 +250,47 @@ private final class ScriptedJudge: ChatModel {
         #expect(failed.json(judge: "j")["missing"]?[1]?.string?.hasPrefix("failed") == true)
     }
 
+    @Test func `What is judged and what is read back say alike which replies are ambiguous`() async throws {
+        let prompt = try #require(Self.two).prompts[1]
+        let prompts = Dictionary(
+            uniqueKeysWithValues: ["single-v1", "pair-v2"].map {
+                ($0, JudgePrompt(name: $0, system: "s", template: "{question}"))
+            })
+        func judge(_ mode: MTBenchJudge.Mode, _ replies: [String]) throws -> MTBenchJudge {
+            try MTBenchJudge(
+                mode, judgePrompts: prompts, references: nil, model: ScriptedJudge(replies), retries: 0,
+                prompts: [prompt])
+        }
+        let output = ModelOutput(prompt: prompt, output: "one", generator: "m")
+        for (reply, isAmbiguous) in [("[[2]] or [[9]]", true), ("[[2]] and again [[2]]", false)] {
+            let row = try await judge(.single, [reply]).rate(output, turn: 0)
+            #expect(row.annotation.isAmbiguous == isAmbiguous)
+            let read = try MTBenchAnnotation.read(row.json(judge: "j").serialized(), path: "j.jsonl")
+            #expect(read.map(\.isAmbiguous) == [isAmbiguous])
+        }
+        for (reply, isAmbiguous) in [("[[A]] or [[B]]", true), ("[[C]], yes [[C]]", false)] {
+            let row = try await judge(.pairwiseAll, ["[[A]]", reply]).compare(output, output, turn: 0)
+            #expect(row.annotation.isAmbiguous == isAmbiguous)
+            let read = try MTBenchPair.read(row.json(judge: "j").serialized(), path: "j.jsonl")
+            #expect(read.map(\.isAmbiguous) == [isAmbiguous])
+        }
+    }
+
+    @Test func `A turn without text is refused, and none is taken for another`() throws {
+        let prompts = try #require(Self.two)
+        for text in [
+            #"{"question_id": 1, "choices": [{"turns": [null, "a", "b"]}]}"#,
+            #"{"uid": "b", "messages": [{"role": "assistant", "content": null}, {"role": "assistant", "content": "x"}]}"#,
+        ] {
+            let error = #expect(throws: EvaluationError.self) {
+                try ModelOutputs(bytes: Array(text.utf8), path: "a.jsonl", prompts: prompts, name: nil)
+            }
+            #expect(error?.description.contains("record 1") == true, "\(String(describing: error))")
+            var styles = MTBenchStyles(features: .length)
+            #expect(throws: EvaluationError.self) { try styles.add(Array(text.utf8), path: "a.jsonl") }
+        }
+    }
+
     @Test(arguments: [
         ("A = 'x'\nJUDGE_SETTINGS = {\"c\": {'system_prompt': A, }, # one\n}", "x"),
         ("JUDGE_SETTINGS = {'c': {'system_prompt': \"a\\n\\\"b\\\"\"}}", "a\n\"b\""),
