@@ -24,7 +24,7 @@ package struct Integrity: Hashable, Sendable {
         flags = audit.flags.map(\.description) + [canary?.flag].compactMap(\.self)
     }
 
-    var json: JSONValue {
+    package var json: JSONValue {
         var object: JSONObject = [
             "unique_ratio": .number(uniqueRatio), "prompt_overlap": JSONValue(promptOverlap), "empty": .integer(empty),
             "special_token_leak": .integer(specialTokens),

@@ -43,10 +43,14 @@ struct ConversationRun {
         if boards.isEmpty { throw noVerdict(found.reasons, directory) }
         let notes = notes(all, judge) + notes(found.unscored)
         let data = [pipeline.promptProvenance, counter?.provenance].compactMap(\.self) + judge.data
-        let scores = scores(boards, record.subject, judge, data, notes)
-        hashes["scores.json"] = .string(try Files.write(scores, to: directory.scores))
+        var scores = scores(boards, record.subject, judge, data, notes)
+        // Of several models there is no one integrity.
+        if players.count == 1 {
+            scores["integrity"] = Integrity(Audit(players[0].outputs, prompts: pipeline.selected)).json
+        }
+        hashes["scores.json"] = .string(try Files.write(.object(scores), to: directory.scores))
         try Files.write(record.json(files: hashes), to: directory.run)
-        show(boards, scores, notes, directory)
+        show(boards, .object(scores), notes, directory)
         let limit = MissingLimit(options.missingLimit)
         for board in boards where !board.isStyled { try limit.check(board) }
         try limit.check(unscored: found.unscored)
@@ -330,7 +334,7 @@ struct ConversationRun {
     private func scores(
         _ boards: [JudgmentBoard], _ subject: ScoreRecord.Subject, _ judge: OpenConversationJudge,
         _ data: [DatasetCache.Provenance], _ notes: [String]
-    ) -> JSONValue {
+    ) -> JSONObject {
         var scores: JSONObject = [
             "schema": .string(JudgmentBoard.schema), "benchmark": .object(identity([:])),
             "boards": .array(boards.map(\.json)),
@@ -344,7 +348,7 @@ struct ConversationRun {
         ]
         scores["data"] = .array(data.map(\.json))
         scores["notes"] = .array(notes.map(JSONValue.string))
-        return .object(scores)
+        return scores
     }
 
     /// What a reader has to know that is no board's.
@@ -381,6 +385,7 @@ struct ConversationRun {
             if boards.count > 1 { Console.data("\(board.title)\n") }
             Console.data(board.table.text)
         }
+        for flag in scores["integrity"]?["flags"]?.array ?? [] { Console.note("flag: \(flag.string ?? "")") }
         var said: Set<String> = []
         for note in boards.flatMap(\.notes) + notes where said.insert(note).inserted { Console.note("note: \(note)") }
         Console.note("results: \(directory.path)")

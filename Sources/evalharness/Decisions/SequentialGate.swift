@@ -42,8 +42,8 @@ struct SequentialGate {
             name: subject.model, benchmark: subject.benchmark, scale: .preference, rows: [],
             provenance: RunSnapshot.provenance(
                 run: RunRecord(
-                    subject: subject, options: pipeline.options, benchmark: pipeline.benchmark,
-                    prompts: pipeline.selected
+                    subject: subject, players: [RunRecord.Player(model: model, fingerprint: fingerprint)],
+                    options: pipeline.options, benchmark: pipeline.benchmark, prompts: pipeline.selected
                 ).json(files: [:]), scores: .null),
             flags: Audit(outputs, prompts: pipeline.selected).flags.map(\.description))
         // Nothing is spent on runs that cannot be compared.
