@@ -162,6 +162,34 @@ import Testing
         #expect(mixed.errorText.contains("y and z"), "\(mixed.errorText)")
     }
 
+    @Test func `Whatever the process, the same games at equal style give the same bits`() async throws {
+        let space = try Workspace()
+        var pairs: [String] = []
+        for first in 0..<8 {
+            try space.folder.write(
+                (0..<10).map {
+                    let text = String(repeating: "x", count: 1 + (first * $0 * $0 + 5 * first) % 23)
+                    return #"{"question_id": \#($0), "choices": [{"turns": ["\#(text)"]}]}"#
+                }.joined(separator: "\n"), "answers/m\(first).jsonl")
+            for (second, prompt) in (0..<first).flatMap({ second in (0..<10).map { (second, $0) } }) {
+                let winner = ["model_1", "tie", "model_2"][(first + second * prompt) % 3]
+                pairs.append(
+                    #"{"question_id": \#(prompt), "model_1": "m\#(first)", "model_2": "m\#(second)", "#
+                        + #""g1_winner": "\#(winner)", "g2_winner": "\#(winner)"}"#)
+            }
+        }
+        try space.folder.write(pairs.joined(separator: "\n"), "pairs.jsonl")
+        var documents: Set<Data> = []
+        for _ in 0..<4 {
+            let run = try await space.run(
+                "score", "mt-bench", "--mode", "pairwise-all", "--judgments", "pairs.jsonl", "--answers", "answers",
+                "--length-control-only", "--resamples", "100", "--json")
+            #expect(run.status == 0, "\(run.errorText)")
+            documents.insert(run.standardOutput)
+        }
+        #expect(documents.count == 1)
+    }
+
     @Test func `Ratings at equal style come with the features and their effects, or with a note`() async throws {
         let space = try Workspace()
         var grades: [String] = []
