@@ -162,7 +162,9 @@ struct GateTests {
     @Test func `A snapshot is read back as it was`() throws {
         let run = MadeRuns.run("new", rate: 45, missing: 3)
         #expect(try RunSnapshot(run.json, path: "s.json") == run)
-        for wrong: JSONValue in [[:], ["schema": "evalharness.snapshot/1"], .array([run.json])] {
+        var twice = run
+        twice.rows.append(twice.rows[0])
+        for wrong: JSONValue in [[:], ["schema": "evalharness.snapshot/1"], .array([run.json]), twice.json] {
             #expect(throws: EvaluationError.self) { try RunSnapshot(wrong, path: "s.json") }
         }
     }

@@ -99,9 +99,12 @@ extension RunSnapshot {
             name: name, benchmark: benchmark, scale: scale, rows: [],
             provenance: document["provenance"]?.object ?? JSONObject(),
             flags: document["flags"]?.array?.compactMap(\.string) ?? [])
+        var seen: Set<String> = []
         for (index, row) in rows.enumerated() {
-            guard let row = Row(row) else {
-                throw .badData("\(path), row \(index) is not one of a snapshot. Save the snapshot anew.")
+            guard let row = Row(row), seen.insert(row.prompt).inserted else {
+                throw .badData(
+                    "\(path), row \(index) is not one of a snapshot, or its prompt has a row already. Save the snapshot anew."
+                )
             }
             self.rows.append(row)
         }
