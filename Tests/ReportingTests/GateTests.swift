@@ -164,7 +164,11 @@ struct GateTests {
         #expect(try RunSnapshot(run.json, path: "s.json") == run)
         var twice = run
         twice.rows.append(twice.rows[0])
-        for wrong: JSONValue in [[:], ["schema": "evalharness.snapshot/1"], .array([run.json]), twice.json] {
+        var beyond = run
+        beyond.rows[5].values = Cluster([101])
+        for wrong: JSONValue in [
+            [:], ["schema": "evalharness.snapshot/1"], .array([run.json]), twice.json, beyond.json,
+        ] {
             #expect(throws: EvaluationError.self) { try RunSnapshot(wrong, path: "s.json") }
         }
     }

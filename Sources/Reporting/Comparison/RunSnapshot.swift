@@ -101,7 +101,9 @@ extension RunSnapshot {
             flags: document["flags"]?.array?.compactMap(\.string) ?? [])
         var seen: Set<String> = []
         for (index, row) in rows.enumerated() {
-            guard let row = Row(row), seen.insert(row.prompt).inserted else {
+            guard let row = Row(row), seen.insert(row.prompt).inserted,
+                scale == .rating || row.values.map({ (0...100).contains($0.mean) }) ?? true
+            else {
                 throw .badData(
                     "\(path), row \(index) is not one of a snapshot, or its prompt has a row already. Save the snapshot anew."
                 )
@@ -128,7 +130,9 @@ extension RunSnapshot.Row {
     }
 
     fileprivate init?(_ json: JSONValue) {
-        guard let prompt = json["prompt"]?.string, let count = json["n"]?.integer, count >= 0 else { return nil }
+        guard let prompt = json["prompt"]?.string, let count = json["n"]?.integer, (0...10_000).contains(count) else {
+            return nil
+        }
         self.prompt = prompt
         place = json["place"]?.integer
         category = json["category"]?.string
