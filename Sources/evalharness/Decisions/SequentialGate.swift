@@ -11,6 +11,9 @@ struct SequentialGate {
     private let order: GatePolicy.Sequential
     private let baseline: RunSnapshot
     private let prior: [RunSnapshot]
+    /// Of the baseline those with a verdict, and by the digest of a prompt its place among them.
+    private let judgedRows: [RunSnapshot.Row]
+    private let places: [String: Int]
 
     /// - Throws: `configuration` for a benchmark whose prompts are not judged one by one.
     init(
@@ -29,6 +32,8 @@ struct SequentialGate {
         let reader = try SnapshotReader(benchmark: pipeline.benchmark.id, lengthControl: false)
         baseline = try reader.read(against)
         self.prior = try prior.map(reader.read)
+        judgedRows = baseline.rows.filter { $0.values != nil }
+        places = Dictionary(judgedRows.enumerated().map { ($1.prompt, $0) }) { first, _ in first }
     }
 
     func decided() async throws -> Gate {
@@ -85,13 +90,6 @@ struct SequentialGate {
     }
 
     // MARK: Tests
-
-    /// By the digest of the prompt its place among those with a baseline's verdict.
-    private var places: [String: Int] {
-        Dictionary(judgedRows.enumerated().map { ($1.prompt, $0) }) { first, _ in first }
-    }
-
-    private var judgedRows: [RunSnapshot.Row] { baseline.rows.filter { $0.values != nil } }
 
     /// The candidate's value less the baseline's; nil without a verdict.
     private func change(_ row: RunSnapshot.Row) -> Double? {
