@@ -412,12 +412,11 @@ struct ConversationRun {
             }
         let judge = try await OpenConversationJudge(pipeline, mode: mode)
         let source = try ModelSource(options.asking.judgeModel ?? benchmark.judge)
-        estimate.parts.append(
-            Estimate.Part(
-                role: .judge, name: judge.label, calls: calls, isExact: false,
-                outputTokensAtMost: calls * judge.maxTokens,
-                prices: try PriceFile(
-                    path: options.asking.prices ?? "\(pipeline.home)/judges/prices.yaml")[source.fingerprint]))
+        var part = Estimate.Part(
+            role: .judge, name: judge.label, calls: calls, isExact: false,
+            outputTokensAtMost: calls * judge.maxTokens, prices: try options.asking.priceFile()[source.fingerprint])
+        if case .local = source { part.isLocal = true }
+        estimate.parts.append(part)
         return estimate
     }
 }

@@ -31,7 +31,7 @@ extension Pipeline {
         var part = Estimate.Part(
             role: .generation, name: try ownName(of: text), calls: calls, isExact: true,
             outputTokensAtMost: calls * most,
-            prices: try PriceFile(path: options.asking.prices ?? "\(home)/judges/prices.yaml")[source.fingerprint])
+            prices: try options.asking.priceFile()[source.fingerprint])
         if case .local = source { part.isLocal = true }
         part.inputBytes = selected.reduce(0) { sum, prompt in
             prompt.turns.indices.reduce(sum) { $0 + prompt.turns[...$1].reduce($1 * most) { $0 + $1.utf8.count } }

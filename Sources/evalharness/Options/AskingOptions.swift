@@ -63,8 +63,11 @@ struct AskingOptions: ParsableArguments {
     /// - Parameter known: by its judge's own definition.
     func price(of model: any ChatModel, known: JudgeDefinition.Prices? = nil) throws -> JudgeDefinition.Prices? {
         if prices == nil, let known { return known }
-        let path = try prices ?? "\(Environment.definitionsHome())/judges/prices.yaml"
-        return try PriceFile(path: path)[model.fingerprint] ?? known
+        return try priceFile()[model.fingerprint] ?? known
+    }
+
+    func priceFile() throws -> PriceFile {
+        try PriceFile(path: try prices ?? "\(Environment.definitionsHome())/judges/prices.yaml")
     }
 
     /// What a run may spend on `model`; nil where its calls cost nothing that is known.
