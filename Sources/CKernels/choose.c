@@ -3,7 +3,7 @@
 
 extern const struct kernels kernels_plain;
 #if defined(__x86_64__)
-extern const struct kernels kernels_avx2, kernels_avx512, kernels_amx;
+extern const struct kernels kernels_avx2, kernels_avx512, kernels_avx512bf16, kernels_amx;
 #elif defined(__aarch64__)
 extern const struct kernels kernels_neon;
 #endif
@@ -30,7 +30,10 @@ long kernels_available(const struct kernels **variants, long capacity) {
         && __builtin_cpu_supports("avx512vnni");
     const bool amx = avx512 && __builtin_cpu_supports("amx-tile") && __builtin_cpu_supports("amx-bf16")
         && __builtin_cpu_supports("amx-int8") && may_use_tiles();
+    // Intel's dot product of bf16 is half as fast as its fused multiply-adds, AMD's twice as fast.
+    const bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_is("amd");
     if (amx && count < capacity) variants[count++] = &kernels_amx;
+    if (bf16 && count < capacity) variants[count++] = &kernels_avx512bf16;
     if (avx512 && count < capacity) variants[count++] = &kernels_avx512;
     if (avx2 && count < capacity) variants[count++] = &kernels_avx2;
 #elif defined(__aarch64__)
