@@ -7,10 +7,17 @@
 #define VARIANT(name) name##_avx512
 #define TILE_ROWS 6
 #define TILE_PANELS(m) ((m) <= 2 ? 8 : 4)
+#define HOLDS_PANELS(j) ((j) == 4)
 #define SLICE_PAIRS 64
 #define SLICE_PANELS 4
 #define EXPANDS_BF16(rows) ((rows) >= 12)
 #define EXPANDS_INT8(rows) ((rows) >= 12)
+
+// The compiler would overwrite an operand here and there, and then spill sums.
+INLINE f32x16 accumulate(f32x16 sum, f32x16 x, f32x16 weights) {
+    __asm__("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(x), "v"(weights));
+    return sum;
+}
 
 #define QUAD_BYTES 4
 #define WEIGHT_OFFSET 128

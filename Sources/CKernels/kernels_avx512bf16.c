@@ -28,20 +28,32 @@ void prepare_bf16_avx512bf16(const float *x, void *prepared, long inner) {
     }
 }
 
-// acc (m, 16 * j) += a (m, 2 * pairs) * w; a nearer cache fetches `step` bytes of each panel at `next` for every pair.
+// Where the sums of some panels are between slices of the inner index, and where they go behind the last one.
+struct sums {
+    float *partial;         // rows of `stride` floats
+    long stride;
+    bool resumes, is_last;
+    const float *bias;      // or null
+    float *c;
+    long c_stride;
+    bool adds;
+};
+
+// The sums of m rows and j panels, over some pairs of the inner index: a (m, 2 * pairs) * w. Where there is `next`, a nearer
+// cache fetches that much of each panel from there.
 INLINE void tile(
     const int m, const int j, const char *a, long a_stride, const char *w, long panel_stride, long pairs,
-    float *acc_memory, long acc_stride, bool resume, const char *next, long step)
+    const struct sums *s, const char *next)
 {
-    __m512 acc[ROWS][PANELS];
+    __m512 sum[ROWS][PANELS];
     UNROLL for (int r = 0; r < m; r++)
         UNROLL for (int p = 0; p < j; p++)
-            acc[r][p] = resume ? _mm512_loadu_ps(acc_memory + r * acc_stride + 16 * p) : _mm512_setzero_ps();
+            sum[r][p] = s->resumes ? _mm512_loadu_ps(s->partial + r * s->stride + 16 * p) : _mm512_setzero_ps();
     for (long k = 0; k < pairs; k++) {
         __m512i weights[PANELS];
         UNROLL for (int p = 0; p < j; p++) {
             weights[p] = _mm512_loadu_si512(w + p * panel_stride + 64 * k);
-            if (step > 0) __builtin_prefetch(next + p * panel_stride + k * step, 0, 2);
+            if (next) __builtin_prefetch(next + p * panel_stride + 64 * k, 0, 2);
         }
         UNROLL for (int r = 0; r < m; r++) {
             int32_t pair;
@@ -50,67 +62,68 @@ INLINE void tile(
             // In a register once, and not read again for every panel.
             __asm__("" : "+v"(both));
             UNROLL for (int p = 0; p < j; p++)
-                acc[r][p] = _mm512_dpbf16_ps(acc[r][p], (__m512bh)weights[p], (__m512bh)both);
+                sum[r][p] = _mm512_dpbf16_ps(sum[r][p], (__m512bh)weights[p], (__m512bh)both);
         }
     }
+    if (!s->is_last) {
+        UNROLL for (int r = 0; r < m; r++)
+            UNROLL for (int p = 0; p < j; p++) _mm512_storeu_ps(s->partial + r * s->stride + 16 * p, sum[r][p]);
+        return;
+    }
     UNROLL for (int r = 0; r < m; r++)
-        UNROLL for (int p = 0; p < j; p++) _mm512_storeu_ps(acc_memory + r * acc_stride + 16 * p, acc[r][p]);
+        UNROLL for (int p = 0; p < j; p++) {
+            float *c = s->c + r * s->c_stride + 16 * p;
+            if (s->bias) sum[r][p] = _mm512_add_ps(sum[r][p], _mm512_loadu_ps(s->bias + 16 * p));
+            if (s->adds) sum[r][p] = _mm512_add_ps(_mm512_loadu_ps(c), sum[r][p]);
+            _mm512_storeu_ps(c, sum[r][p]);
+        }
 }
 
 #define TILE_CASE(M)                                                                                                   \
     case M:                                                                                                            \
-        if (j == PANELS) tile(M, PANELS, x, a_stride, b, panel_stride, pairs, c, acc_stride, resume, ahead, step);     \
-        else tile(M, 1, x, a_stride, b, panel_stride, pairs, c, acc_stride, resume, ahead, step);                      \
+        if (panels == PANELS) tile(M, PANELS, x, a_stride, w, panel_stride, pairs, &s, ahead);                         \
+        else tile(M, 1, x, a_stride, w, panel_stride, pairs, &s, ahead);                                               \
         break;
 
+// The same for any number of rows, split evenly over tiles, and PANELS panels or one.
 static __attribute__((noinline)) void tiles(
-    long rows, long panels, const char *a, long a_stride, const char *w, long panel_stride, long pairs, float *acc,
-    long acc_stride, bool resume, const char *next)
+    long rows, long panels, const char *a, long a_stride, const char *w, long panel_stride, long pairs, struct sums s,
+    const char *next)
 {
     const long count = (rows + ROWS - 1) / ROWS;
-    for (long p = 0, j; p < panels; p += j) {
-        j = panels - p < PANELS ? 1 : PANELS;
-        const char *b = w + p * panel_stride;
-        for (long i = 0; i < count; i++) {
-            const long r = rows * i / count, m = rows * (i + 1) / count - r;
-            const char *x = a + r * a_stride, *ahead = next + p * panel_stride;
-            const long step = i == 0 ? 64 : 0;
-            float *c = acc + r * acc_stride + 16 * p;
-            switch (m) {
-                TILE_CASE(1)
-                TILE_CASE(2)
-                TILE_CASE(3)
-                TILE_CASE(4)
-                TILE_CASE(5)
-                TILE_CASE(6)
-            }
+    for (long i = 0; i < count; i++) {
+        const long r = rows * i / count, m = rows * (i + 1) / count - r;
+        const char *x = a + r * a_stride, *ahead = i == 0 ? next : 0;
+        switch (m) {
+            TILE_CASE(1)
+            TILE_CASE(2)
+            TILE_CASE(3)
+            TILE_CASE(4)
+            TILE_CASE(5)
+            TILE_CASE(6)
         }
+        s.partial += m * s.stride;
+        s.c += m * s.c_stride;
     }
 }
 
 // A slice of the inner index at a time, whose weights stay in the nearest cache.
 void matmul_bf16_avx512bf16(const struct matmul *x) {
     float block[KERNELS_MATMUL_ROWS * KERNELS_MATMUL_PANELS * 16] __attribute__((aligned(64)));
-    const long columns = 16 * x->panels, all = x->inner / 2;
+    const long all = x->inner / 2;
     for (long k = 0; k < all; k += SLICE_PAIRS) {
         const long pairs = all - k < SLICE_PAIRS ? all - k : SLICE_PAIRS;
         for (long p = 0, count; p < x->panels; p += count) {
-            count = x->panels - p < PANELS ? x->panels - p : PANELS;
+            count = x->panels - p < PANELS ? 1 : PANELS;
             const char *w = (const char *)x->w + p * x->panel_stride + 64 * k;
-            const bool is_last = p + count >= x->panels && k + SLICE_PAIRS < all;
-            const char *next = is_last ? (const char *)x->w + 64 * (k + SLICE_PAIRS) : w + count * x->panel_stride;
-            tiles(
-                x->rows, count, (const char *)x->a + 4 * k, x->a_stride, w, x->panel_stride, pairs, block + 16 * p,
-                columns, k > 0, next);
+            const bool turns = p + count >= x->panels && k + SLICE_PAIRS < all;
+            const char *next = turns ? (const char *)x->w + 64 * (k + SLICE_PAIRS) : w + count * x->panel_stride;
+            const struct sums sums = {
+                .partial = block + 16 * p, .stride = 16 * x->panels, .resumes = k > 0, .is_last = k + pairs == all,
+                .bias = x->bias ? x->bias + 16 * p : 0, .c = x->c + 16 * p, .c_stride = x->c_stride, .adds = x->add};
+            tiles(x->rows, count, (const char *)x->a + 4 * k, x->a_stride, w, x->panel_stride, pairs, sums, next);
         }
     }
-    for (long r = 0; r < x->rows; r++)
-        for (long c = 0; c < columns; c += 16) {
-            f32x16 sum = load16(block + r * columns + c);
-            if (x->bias) sum += load16(x->bias + c);
-            float *out = x->c + r * x->c_stride + c;
-            store16(out, x->add ? load16(out) + sum : sum);
-        }
 }
 #pragma clang attribute pop
 #endif

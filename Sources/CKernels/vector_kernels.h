@@ -2,6 +2,8 @@
 //   VARIANT(name)   the name with the variant's suffix
 //   TILE_ROWS       the most rows of an accumulator tile
 //   TILE_PANELS(m)  how many panels it covers at m rows, so that the accumulators fit the registers
+//   HOLDS_PANELS(j) whether the weights of j panels stay in registers while rows go by, and accumulate(sum, x, weights), a
+//                   fused multiply-add into the sum's own register; left out where they never do
 //   SLICE_PAIRS     half the inner indices, and
 //   SLICE_PANELS    the panels, of a slice that the nearest cache holds as floats
 //   EXPANDS_BF16(rows), EXPANDS_INT8(rows)   whether it pays at so many rows to make floats of a slice first
@@ -16,6 +18,11 @@ INLINE const char *again(const char *p) {
     __asm__ volatile("" : "+r"(p));
     return p;
 }
+
+#if !defined(HOLDS_PANELS)
+#define HOLDS_PANELS(j) 0
+#define accumulate(sum, x, weights) fma16(x, weights, sum)
+#endif
 
 #define PREFETCH(address) __builtin_prefetch(address, 0, 2)
 
@@ -60,13 +67,26 @@ INLINE pair_t pair_int8(const void *w, long pair) {
             UNROLL for (int p = 0; p < j; p++)                                                                         \
                 UNROLL for (int line = 0; line < (m > 2 ? LINES : 0); line++)                                          \
                     PREFETCH(next + p * panel_stride + k * step + line * step / LINES);                                \
-            UNROLL for (int half = 0; half < 2; half++)                                                                \
+            UNROLL for (int half = 0; half < 2; half++) {                                                              \
+                if (HOLDS_PANELS(j)) {                                                                                 \
+                    f32x16 weights[TILE_PANELS(1)];                                                                    \
+                    UNROLL for (int p = 0; p < j; p++) {                                                               \
+                        const pair_t b = pair_##TYPE(w + p * panel_stride, k);                                         \
+                        weights[p] = half ? b.odd : b.even;                                                            \
+                    }                                                                                                  \
+                    UNROLL for (int r = 0; r < m; r++) {                                                               \
+                        const f32x16 x = splat(a[r * a_stride + 2 * k + half]);                                        \
+                        UNROLL for (int p = 0; p < j; p++) acc[r][p] = accumulate(acc[r][p], x, weights[p]);           \
+                    }                                                                                                  \
+                    continue;                                                                                          \
+                }                                                                                                      \
                 UNROLL for (int p = 0; p < j; p++) {                                                                   \
                     const pair_t b = pair_##TYPE((j > 1 && !IS_FLOAT ? again(w) : w) + p * panel_stride, k);           \
                     const f32x16 weights = half ? b.odd : b.even;                                                      \
                     UNROLL for (int r = 0; r < m; r++)                                                                 \
                         acc[r][p] = fma16(splat(a[r * a_stride + 2 * k + half]), weights, acc[r][p]);                  \
                 }                                                                                                      \
+            }                                                                                                          \
         }                                                                                                              \
         UNROLL for (int r = 0; r < m; r++)                                                                             \
             UNROLL for (int p = 0; p < j; p++)                                                                         \
