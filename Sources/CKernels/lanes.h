@@ -118,6 +118,14 @@ INLINE u32x16 narrow16(f32x16 x) {
     return ((is_nan & (bits | 0x400000)) | (rounded & ~is_nan)) & 0xffff0000u;
 }
 
+// Rounds to the nearest, ties to even; not-a-number stays one.
+INLINE uint16_t narrow_bf16(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 typedef uint32_t u32x4 __attribute__((vector_size(16)));
 
 INLINE void transpose4(u32x4 *x) {
@@ -145,6 +153,34 @@ INLINE void transpose_block(const float *x, long x_stride, long rows, long colum
     }
     for (; r < rows; r++)
         for (long c = 0; c < columns; c++) y[c * y_stride + r] = x[r * x_stride + c];
+}
+
+// Two rows of floats as pairs of bf16: the first row's in the lower halves.
+INLINE u32x16 narrow_pairs(f32x16 first, f32x16 second) { return narrow16(first) >> 16 | narrow16(second); }
+
+#define TRANSPOSE_STEP(BIT, LOWER, UPPER)                                                                              \
+    for (int i = 0; i < 16; i++)                                                                                       \
+        if (!(i & BIT)) {                                                                                              \
+            const u32x16 a = x[i], b = x[i + BIT];                                                                     \
+            x[i] = __builtin_shufflevector(a, b, LOWER);                                                               \
+            x[i + BIT] = __builtin_shufflevector(a, b, UPPER);                                                         \
+        }
+#define LANES(...) __VA_ARGS__
+
+// Sixteen rows of sixteen words: squares of 8, 4, 2 and 1 change places.
+INLINE void transpose16(u32x16 *x) {
+    TRANSPOSE_STEP(
+        8, LANES(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+        LANES(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31))
+    TRANSPOSE_STEP(
+        4, LANES(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+        LANES(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31))
+    TRANSPOSE_STEP(
+        2, LANES(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+        LANES(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31))
+    TRANSPOSE_STEP(
+        1, LANES(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+        LANES(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
 }
 
 // MARK: Quantisation to -127...127

@@ -16,14 +16,6 @@ static float widen_f16(uint16_t half) {
     return float_of_bits(sign | ((magnitude << 13) + 0x38000000));
 }
 
-// Rounds to the nearest, ties to even; not-a-number stays one.
-static uint16_t narrow_bf16(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 static float value_at(const void *source, enum kernels_type type, long index) {
     const char *p = (const char *)source;
     uint16_t half;
@@ -161,7 +153,7 @@ void kernels_pack_bf16(
             const long count = part_of(inner, k);
             read_tile(&stored, 16 * p, k, count, tile);
             for (long i = 0; i < count; i += 2) {
-                const u32x16 pairs = narrow16(load16(tile + 16 * i)) >> 16 | narrow16(load16(tile + 16 * i + 16));
+                const u32x16 pairs = narrow_pairs(load16(tile + 16 * i), load16(tile + 16 * i + 16));
                 memcpy(packed + 16 * (k + i), &pairs, sizeof pairs);
             }
         }

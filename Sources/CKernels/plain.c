@@ -1,5 +1,6 @@
 // Every kernel in plain C: what the vector variants must equal, and how to read them.
 #include "kernels.h"
+#include "lanes.h"
 #include <math.h>
 #include <string.h>
 
@@ -325,6 +326,18 @@ static void softmax_backward(float *x, float log_sum, float factor, float cap, l
     }
 }
 
+static void pack_floats(
+    const float *source, bool transposed, long stride, long columns, long inner, long first, long panels,
+    uint16_t *packed)
+{
+    kernels_pack_bf16(source, KERNELS_F32, transposed, stride, columns, inner, first, panels, packed);
+}
+
+static void turn_bf16(const float *x, long x_stride, long rows, long columns, uint16_t *y, long y_stride) {
+    for (long c = 0; c < columns; c++)
+        for (long r = 0; r < y_stride; r++) y[c * y_stride + r] = r < rows ? narrow_bf16(x[r * x_stride + c]) : 0;
+}
+
 static double sum_squares(const float *x, long count) {
     double sum = 0;
     for (long i = 0; i < count; i++) sum += (double)x[i] * (double)x[i];
@@ -351,5 +364,5 @@ const struct kernels kernels_plain = {
     .attend_head_backward = attend_head_backward, .rms_norm_backward = rms_norm_backward,
     .layer_norm_backward = layer_norm_backward, .silu_gate_backward = silu_gate_backward,
     .gelu_gate_backward = gelu_gate_backward, .gelu_backward = gelu_backward, .softmax_backward = softmax_backward,
-    .sum_squares = sum_squares, .adamw = adamw,
+    .pack_floats = pack_floats, .turn_bf16 = turn_bf16, .sum_squares = sum_squares, .adamw = adamw,
 };

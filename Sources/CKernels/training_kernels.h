@@ -332,6 +332,61 @@ static void VARIANT(softmax_backward)(float *x, float log_sum, float factor, flo
     }
 }
 
+// MARK: Rounding to bf16
+
+// A whole panel of floats: 16 columns by `inner`, a multiple of 32 unless the source is transposed.
+INLINE void pack_panel(const float *source, bool transposed, long stride, long inner, uint16_t *packed) {
+    if (transposed) {
+        for (long k = 0; k < inner; k += 2, source += 2 * stride) {
+            const u32x16 pairs = narrow_pairs(load16(source), load16(source + stride));
+            memcpy(packed + 16 * k, &pairs, sizeof pairs);
+        }
+        return;
+    }
+    for (long k = 0; k < inner; k += 32) {
+        u32x16 words[16];
+        for (int c = 0; c < 16; c++) {
+            const f32x16 a = load16(source + c * stride + k), b = load16(source + c * stride + k + 16);
+            words[c] = narrow_pairs(
+                __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
+                __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31));
+        }
+        transpose16(words);
+        memcpy(packed + 16 * k, words, sizeof words);
+    }
+}
+
+static void VARIANT(pack_floats)(
+    const float *source, bool transposed, long stride, long columns, long inner, long first, long panels,
+    uint16_t *packed)
+{
+    for (long p = first; p < first + panels; p++, packed += 16 * inner)
+        if ((transposed || inner % 32 == 0) && 16 * p + 16 <= columns)
+            pack_panel(source + 16 * p * (transposed ? 1 : stride), transposed, stride, inner, packed);
+        else
+            kernels_pack_bf16(source, KERNELS_F32, transposed, stride, columns, inner, p, 1, packed);
+}
+
+static void VARIANT(turn_bf16)(const float *x, long x_stride, long rows, long columns, uint16_t *y, long y_stride) {
+    for (long r = 0; r < y_stride; r += 32)
+        for (long c = 0; c < columns; c += 16) {
+            const long part = columns - c < 16 ? columns - c : 16, left = y_stride - r < 32 ? y_stride - r : 32;
+            u32x16 words[16];
+            const float *from = x + r * x_stride + c;
+            if (part == 16 && r + 32 <= rows) {
+                UNROLL for (int i = 0; i < 16; i++)
+                    words[i] = narrow_pairs(load16(from + 2 * i * x_stride), load16(from + (2 * i + 1) * x_stride));
+            } else {
+                for (long i = 0; i < 32; i += 2, from += 2 * x_stride)
+                    words[i / 2] = narrow_pairs(
+                        r + i < rows ? load_part(from, part, 0) : splat(0),
+                        r + i + 1 < rows ? load_part(from + x_stride, part, 0) : splat(0));
+            }
+            transpose16(words);
+            for (long i = 0; i < part; i++) memcpy(y + (c + i) * y_stride + r, &words[i], (size_t)(2 * left));
+        }
+}
+
 static double VARIANT(sum_squares)(const float *x, long count) {
     double total = 0;
     for (long block = 0; block < count; block += 4096) {

@@ -429,6 +429,7 @@ static float VARIANT(log_sum_exp)(const float *x, long count) {
         .attend_head_backward = VARIANT(attend_head_backward), .rms_norm_backward = VARIANT(rms_norm_backward),        \
         .layer_norm_backward = VARIANT(layer_norm_backward), .silu_gate_backward = VARIANT(silu_gate_backward),        \
         .gelu_gate_backward = VARIANT(gelu_gate_backward), .gelu_backward = VARIANT(gelu_backward),                    \
-        .softmax_backward = VARIANT(softmax_backward), .sum_squares = VARIANT(sum_squares), .adamw = VARIANT(adamw),   \
+        .softmax_backward = VARIANT(softmax_backward), .pack_floats = VARIANT(pack_floats),                            \
+        .turn_bf16 = VARIANT(turn_bf16), .sum_squares = VARIANT(sum_squares), .adamw = VARIANT(adamw),                 \
         __VA_ARGS__                                                                                                    \
     }

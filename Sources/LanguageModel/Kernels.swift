@@ -43,10 +43,45 @@ package struct Kernels: @unchecked Sendable {
         _ a: UnsafePointer<Float>, aStride: Int, rows: Int, _ w: Linear, into c: UnsafeMutablePointer<Float>,
         cStride: Int, add: Bool = false
     ) {
+        let (source, sourceStride) = prepare(a, aStride: aStride, rows: rows, for: w.matrix)
+        multiply(source, sourceStride, rows: rows, w, into: c, cStride, add)
+    }
+
+    /// c (columns, w's columns) = a' * w (+ bias) for a (inner, columns), or `c +=` the same.
+    ///
+    /// - Parameters:
+    ///   - a: as many rows as w has inner indices, `aStride` floats apart; one more where that is odd may be read.
+    ///   - c: rows of `cStride` floats, room for whole panels.
+    package func product(
+        transposing a: UnsafePointer<Float>, aStride: Int, inner: Int, columns: Int, _ w: Linear,
+        into c: UnsafeMutablePointer<Float>, cStride: Int, add: Bool = false
+    ) {
+        let functions = table.pointee
+        let bytesOfRow = w.matrix.format == .bf16 ? functions.prepared_bf16_bytes : nil
+        let rowBytes = bytesOfRow.map { $0(w.matrix.inner) } ?? 4 * PackedMatrix.padded(inner)
+        let rows = prepared.grow(to: columns * rowBytes)
+        let chunk = 64
+        pool.run((columns + chunk - 1) / chunk) { piece in
+            let first = piece * chunk
+            let (from, to, count) = (a + first, rows + first * rowBytes, min(chunk, columns - first))
+            if bytesOfRow != nil {
+                functions.turn_bf16(
+                    from, aStride, inner, count, to.assumingMemoryBound(to: UInt16.self), rowBytes / 2)
+            } else {
+                kernels_transpose(from, aStride, inner, count, to.assumingMemoryBound(to: Float.self), rowBytes / 4)
+            }
+        }
+        multiply(UnsafeRawPointer(rows), rowBytes, rows: columns, w, into: c, cStride, add)
+    }
+
+    /// - Parameter source: rows as the product wants them, `sourceStride` bytes apart.
+    private func multiply(
+        _ source: UnsafeRawPointer, _ sourceStride: Int, rows: Int, _ w: Linear, into c: UnsafeMutablePointer<Float>,
+        _ cStride: Int, _ add: Bool
+    ) {
         let matrix = w.matrix
         precondition(cStride >= 16 * matrix.panels, "\(cStride) floats for \(matrix.panels) panels")
         let function = self.function(matrix.format)
-        let (source, sourceStride) = prepare(a, aStride: aStride, rows: rows, for: matrix)
         let chunk = panelsPerPiece(of: matrix.panels, rows: rows)
         let rowChunk = Int(KERNELS_MATMUL_ROWS)
         let rowChunks = (rows + rowChunk - 1) / rowChunk

@@ -79,8 +79,17 @@ package final class PackedMatrix: @unchecked Sendable {
         memory = UnsafeMutableRawPointer(bitPattern: 64)!
     }
 
-    /// Packs `parts` side by side, on all threads of `pool`, over what was there before.
-    package func pack(inner: Int, parts: [Part], pool: ThreadPool) {
+    /// Packs `parts` side by side, on all threads of the kernels' pool, over what was there before.
+    package func pack(inner: Int, parts: [Part], kernels: Kernels) {
+        pack(inner: inner, parts: parts, pool: kernels.pool, packFloats: kernels.functions.pack_floats)
+    }
+
+    private typealias PackFloats = (
+        UnsafePointer<Float>?, Bool, Int, Int, Int, Int, Int, UnsafeMutablePointer<UInt16>?
+    ) -> Void
+
+    /// - Parameter packFloats: packs floats as bf16 faster than the general function.
+    private func pack(inner: Int, parts: [Part], pool: ThreadPool, packFloats: PackFloats? = nil) {
         precondition(inner % 2 == 0, "an inner size of \(inner) is not even")
         self.inner = inner
         columns = parts.reduce(0) { $0 + PackedMatrix.padded($1.columns) }
@@ -94,7 +103,17 @@ package final class PackedMatrix: @unchecked Sendable {
         var first = 0
         for part in parts {
             let panels = PackedMatrix.padded(part.columns) / 16
-            pool.run((panels + 7) / 8) { self.pack(part, 8 * $0, min(8, panels - 8 * $0), at: first) }
+            pool.run((panels + 7) / 8) { piece in
+                let (start, count) = (8 * piece, min(8, panels - 8 * piece))
+                if let packFloats, format == .bf16, part.type == KERNELS_F32 {
+                    packFloats(
+                        part.source.assumingMemoryBound(to: Float.self), part.isTransposed, part.stride, part.columns,
+                        inner, start, count,
+                        (memory + (first + start) * panelBytes).assumingMemoryBound(to: UInt16.self))
+                } else {
+                    pack(part, start, count, at: first)
+                }
+            }
             first += panels
         }
     }

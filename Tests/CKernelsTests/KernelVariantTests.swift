@@ -8,8 +8,8 @@ import TileEmulation
         // A constant table of functions.
         let table: UnsafePointer<kernels>
         var testDescription: String { String(cString: table.pointee.name) }
-        /// Products of bf16 go through tiles, which round activations and add in an order of their own.
-        var isTiled: Bool { testDescription.hasPrefix("amx") }
+        /// Products of bf16 go through tiles or dot products, which round activations and add in an order of their own.
+        var roundsActivations: Bool { table.pointee.prepare_bf16 != nil }
     }
 
     static let all: [Variant] = {
@@ -192,7 +192,7 @@ import TileEmulation
 
     @Test func `Variants that this CPU lacks are said`() {
         let names = Set(Self.all.map(\.testDescription))
-        for name in ["amx", "avx512", "avx2"] where !names.contains(name) {
+        for name in ["amx", "avx512bf16", "avx512", "avx2"] where !names.contains(name) {
             print("The \(name) kernels were not tested: this CPU does not have it.")
         }
         #expect(names.contains("plain"))

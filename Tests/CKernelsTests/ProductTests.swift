@@ -164,11 +164,11 @@ struct Product {
                 var product = Product.random(
                     format, rows: rows, inner: inner, panels: panels, hasBias: !isAdded, isAdded: isAdded)
                 let found = product.result(variant.table.pointee)
-                guard variant.isTiled && format == .bf16 else {
+                guard variant.roundsActivations && format == .bf16 else {
                     #expect(product.result(KernelVariantTests.plain) == found, "\(rows) x \(inner) x \(panels)")
                     continue
                 }
-                // Tiles round the activations, and add in another order: the products' rounding stays.
+                // They add in another order: the products' rounding stays.
                 product.a = product.a.map(roundedToBrainFloat)
                 let error = zip(product.result(KernelVariantTests.plain), found).map { abs($0 - $1) }.max()!
                 #expect(error < 1e-4, "\(rows) x \(inner) x \(panels)")
@@ -214,6 +214,30 @@ struct Product {
                     sum = flushed(sum + flushed(even + odd))
                 }
                 #expect(found[row * 16 * panels + column] == sum, "row \(row), column \(column)")
+            }
+        }
+    }
+
+    @Test func `Dot products add pairs in the order that AMD's give, the odd product first`() {
+        let names = ["avx512bf16"]
+        for variant in KernelVariantTests.all where names.contains(variant.testDescription) {
+            var product = Product.random(.bf16, rows: 7, inner: 300, panels: 5, missing: 0, hasBias: false)
+            product.a[0] = 0x1p-130
+            product.a[1] = 0x1p-70
+            product.weights[1] = 0x1p-60
+            let found = product.result(variant.table.pointee)
+            for row in 0..<7 {
+                for column in 0..<80 {
+                    var sum: Float = 0
+                    for k in stride(from: 0, to: 300, by: 2) {
+                        for k in [k + 1, k] {
+                            let x = flushed(roundedToBrainFloat(flushed(product.a[row * 300 + k])))
+                            let w = flushed(roundedToBrainFloat(product.weights[column * 300 + k]))
+                            sum = flushed(sum.addingProduct(x, w))
+                        }
+                    }
+                    #expect(found[row * 80 + column] == sum, "row \(row), column \(column)")
+                }
             }
         }
     }

@@ -140,6 +140,36 @@ import Testing
         }
     }
 
+    @Test(arguments: KernelVariantTests.vectors)
+    func `Floats are packed and turned as plain C does, to the last bit`(_ variant: Variant) {
+        let (plain, other) = (KernelVariantTests.plain, variant.table.pointee)
+        for (rows, columns) in [(2, 3), (30, 16), (32, 48), (64, 33), (70, 80), (96, 16)] {
+            var values = Values(state: UInt64(rows))
+            var x = values.array((rows + 1) * (columns + 5), scale: 3)
+            x[0] = .nan
+            x[1] = -.infinity
+            x[2] = 0x1p-140
+            for isTransposed in [false, true] {
+                let (panelColumns, inner) = isTransposed ? (columns, rows) : (rows, columns / 2 * 2)
+                let panels = (panelColumns + 15) / 16
+                let packed = [plain, other].map { table -> [UInt16] in
+                    var packed = [UInt16](repeating: 7, count: panels * 16 * inner + 32)
+                    table.pack_floats(x, isTransposed, columns + 5, panelColumns, inner, 0, panels, &packed)
+                    return packed
+                }
+                #expect(packed[0] == packed[1], "\(rows) x \(columns), transposed \(isTransposed)")
+            }
+            let stride = (rows + 31) / 32 * 32 + 32
+            let turned = [plain, other].map { table -> [UInt16] in
+                var turned = [UInt16](repeating: 7, count: columns * stride + 32)
+                table.turn_bf16(x, columns + 5, rows, columns, &turned, stride)
+                return turned
+            }
+            #expect(turned[0] == turned[1], "\(rows) x \(columns)")
+            #expect(turned[1][(columns - 1) * stride + rows] == 0 && turned[1][columns * stride] == 7)
+        }
+    }
+
     @Test func `A matrix is transposed, and an odd number of rows filled up with zeros`() {
         for (rows, columns) in [(1, 1), (5, 3), (64, 32), (67, 41), (130, 70)] {
             var values = Values(state: 3)

@@ -138,6 +138,13 @@ struct kernels {
     // x = factor * exp(x - log_sum), and where cap > 0 times 1 - (x / cap)^2: the gradient of the softmax with respect
     // to logits before the cap, but for the target's own part.
     void (*softmax_backward)(float *x, float log_sum, float factor, float cap, long count);
+    // Packs the panels first..<first + panels of floats as kernels_pack_bf16 does.
+    void (*pack_floats)(
+        const float *source, bool transposed, long stride, long columns, long inner, long first, long panels,
+        uint16_t *packed);
+    // y (columns, y_stride) = x (rows, x_stride) transposed and rounded to bf16, zero from `rows` to the stride, which is
+    // even: the rows that a prepare_bf16 makes of the transposed matrix.
+    void (*turn_bf16)(const float *x, long x_stride, long rows, long columns, uint16_t *y, long y_stride);
     // sum(x^2), in blocks of 4096 that are summed in double.
     double (*sum_squares)(const float *x, long count);
     // The update of Loshchilov and Hutter, in the order of torch.optim.AdamW.

@@ -10,7 +10,6 @@ final class TrainingKernels {
     let format: PackedMatrix.Format
     private let weights: PackedMatrix
     private let inputs: PackedMatrix
-    private var turned = FloatBuffer(count: 0)
     private var low = FloatBuffer(count: 0)
     private var lowGradient = FloatBuffer(count: 0)
     private var partials = FloatBuffer(count: 0)
@@ -35,7 +34,7 @@ final class TrainingKernels {
         into y: Floats, add: Bool = false
     ) {
         weights.pack(
-            inner: projection.inputs, parts: projection.parts.map { forwardPart($0, projection, store) }, pool: pool)
+            inner: projection.inputs, parts: projection.parts.map { forwardPart($0, projection, store) }, kernels: kernels)
         kernels.product(
             x, aStride: projection.inputStride, rows: rows, Linear(matrix: weights, bias: bias(projection, store)),
             into: y, cStride: projection.outputStride, add: add)
@@ -145,35 +144,24 @@ final class TrainingKernels {
         _ a: Floats, _ aStride: Int, _ rows: Int, _ inner: Int, part: PackedMatrix.Part, into c: Floats, _ stride: Int,
         add: Bool = false
     ) {
-        weights.pack(inner: even(inner), parts: [part], pool: pool)
+        weights.pack(inner: even(inner), parts: [part], kernels: kernels)
         kernels.product(a, aStride: aStride, rows: rows, Linear(matrix: weights), into: c, cStride: stride, add: add)
     }
 
     /// Makes some rows the right-hand side of `addProductOfRows`: (rows, columns), rows inner.
     func packRows(_ x: Floats, _ stride: Int, _ rows: Int, columns: Int) {
         let part = PackedMatrix.Part(source: x, type: KERNELS_F32, isTransposed: true, stride: stride, columns: columns)
-        inputs.pack(inner: even(rows), parts: [part], pool: pool)
+        inputs.pack(inner: even(rows), parts: [part], kernels: kernels)
     }
 
     /// target (columns, the packed rows' columns) += y' * packed rows, for y (rows, yStride).
     func addProductOfRows(_ y: Floats, _ yStride: Int, _ rows: Int, columns: Int, into target: Floats, stride: Int) {
-        let turnedStride = PackedMatrix.padded(rows)
         // What is turned at a time stays small, also for a vocabulary.
-        let block = 4_096
-        grow(&turned, min(block, columns) * turnedStride)
-        let turned = turned.pointer
+        let block = 2_048
         for start in Swift.stride(from: 0, to: columns, by: block) {
-            let count = min(block, columns - start)
-            let chunk = 64
-            pool.run((count + chunk - 1) / chunk) { piece in
-                let first = piece * chunk
-                kernels_transpose(
-                    y + start + first, yStride, rows, min(chunk, count - first), turned + first * turnedStride,
-                    turnedStride)
-            }
             kernels.product(
-                turned, aStride: turnedStride, rows: count, Linear(matrix: inputs), into: target + start * stride,
-                cStride: stride, add: true)
+                transposing: y + start, aStride: yStride, inner: rows, columns: min(block, columns - start),
+                Linear(matrix: inputs), into: target + start * stride, cStride: stride, add: true)
         }
     }
 
