@@ -1,4 +1,5 @@
 internal import CKernels
+internal import Glibc
 internal import LanguageModel
 
 /// The buffers of the output projection.
@@ -6,48 +7,69 @@ struct HeadMemory {
     /// Normed final states of the rows that predict something.
     var states = FloatBuffer(count: 0)
     var dStates = FloatBuffer(count: 0)
+    /// Of the rows that predict something and some tokens of the vocabulary.
     var logits = FloatBuffer(count: 0)
     /// ln sum exp of the logits, a predicting row.
     var logSums: [Float] = []
-    /// Whether `logits` are those of all predicting rows.
+    /// Whether `logits` are those of the whole vocabulary.
     var holdsAllLogits = false
 }
 
-/// From hidden states to log-probabilities and back, some rows at a time: logits of all rows are never in memory.
+/// From hidden states to log-probabilities and back, some tokens of the vocabulary at a time: where the logits of all are
+/// more than may be in memory, they are computed again on the way back.
 extension TrainableModel {
-    /// Bytes that logits may take.
-    private static let logitBytes = 160 << 20
+    /// Bytes that logits may take: much where memory is spent on speed.
+    private var logitBytes: Int { (recomputesActivations ? 16 : 160) << 20 }
 
-    private var logitStride: Int { PackedMatrix.padded(configuration.vocabularySize) }
+    /// Tokens whose logits are in memory at once.
+    private func block(rows: Int) -> Int {
+        let tokens = logitBytes / (4 * max(1, rows)) / 16 * 16
+        return min(max(256, tokens), PackedMatrix.padded(configuration.vocabularySize))
+    }
 
-    private var rowsAtOnce: Int { max(16, TrainableModel.logitBytes / (4 * logitStride) / 2 * 2) }
+    private func blocks(rows: Int) -> [Range<Int>] {
+        let block = block(rows: rows)
+        return stride(from: 0, to: configuration.vocabularySize, by: block).map {
+            $0..<min($0 + block, configuration.vocabularySize)
+        }
+    }
 
     func predict(_ pass: TrainingPass, keepsLogits: Bool) -> [PairLogProbs] {
         let rows = pass.predictingRows
-        var sums = Array(repeating: [0.0, 0.0, 0.0], count: pass.exampleCount)
-        let hidden = memory.input(plan.layers.count)
-        grow(rows.count)
-        memory.head.holdsAllLogits = keepsLogits && rows.count <= rowsAtOnce
-        memory.head.logSums = Array(repeating: 0, count: rows.count)
-        for first in stride(from: 0, to: rows.count, by: rowsAtOnce) {
-            let chunk = first..<min(rows.count, first + rowsAtOnce)
-            computeLogits(rows, chunk, hidden)
+        let blocks = blocks(rows: rows.count)
+        takeStates(rows)
+        memory.head.holdsAllLogits = keepsLogits && blocks.count == 1
+        var logSums = [Double](repeating: -.infinity, count: rows.count)
+        var targetLogits = rows.map { [Float](repeating: 0, count: pass.targets[$0].count) }
+        for block in blocks {
+            computeLogits(rows.count, block)
             let logits = memory.head.logits.pointer
-            var logSums = [Float](repeating: 0, count: chunk.count)
+            let stride = PackedMatrix.padded(block.count)
             logSums.withUnsafeMutableBufferPointer { logSums in
                 let logSums = logSums.baseAddress!
-                kernels.pool.run(chunk.count) { place in
-                    logSums[place] = kernels.functions.log_sum_exp(
-                        logits + place * logitStride, configuration.vocabularySize)
+                kernels.pool.run(rows.count) { place in
+                    let sum = Double(kernels.functions.log_sum_exp(logits + place * stride, block.count))
+                    let most = max(sum, logSums[place])
+                    logSums[place] =
+                        blocks.count == 1 ? sum : most + log(exp(sum - most) + exp(logSums[place] - most))
                 }
             }
-            for place in chunk.indices {
-                let logSum = logSums[place - first]
-                memory.head.logSums[place] = logSum
-                for target in pass.targets[rows[place]] {
-                    let logProb = logits[(place - first) * logitStride + Int(target.token)] - logSum
-                    sums[target.example][target.part.rawValue] += Double(logProb)
+            for (place, row) in rows.enumerated() {
+                for (index, target) in pass.targets[row].enumerated() where block.contains(Int(target.token)) {
+                    targetLogits[place][index] = logits[place * stride + Int(target.token) - block.lowerBound]
                 }
+            }
+        }
+        memory.head.logSums = logSums.map { Float($0) }
+        return sums(pass, rows, targetLogits)
+    }
+
+    /// Σ log π of each example's targets.
+    private func sums(_ pass: TrainingPass, _ rows: [Int], _ targetLogits: [[Float]]) -> [PairLogProbs] {
+        var sums = Array(repeating: [0.0, 0.0, 0.0], count: pass.exampleCount)
+        for (place, row) in rows.enumerated() {
+            for (target, logit) in zip(pass.targets[row], targetLogits[place]) {
+                sums[target.example][target.part.rawValue] += Double(logit - memory.head.logSums[place])
             }
         }
         return sums.indices.map { example in
@@ -65,82 +87,87 @@ extension TrainableModel {
 
     /// Sets d (rows, width) to the gradient with respect to the final hidden states.
     func predictBackward(_ pass: TrainingPass, _ gradients: [PairGradient], into d: Floats) {
-        d.update(repeating: 0, count: pass.rowCount * width)
         let rows = pass.predictingRows
-        let hidden = memory.input(plan.layers.count)
         let dStates = memory.head.dStates.pointer
-        let dNormed = memory.dNormed.pointer
-        for first in stride(from: 0, to: rows.count, by: rowsAtOnce) {
-            let chunk = first..<min(rows.count, first + rowsAtOnce)
-            if !memory.head.holdsAllLogits { computeLogits(rows, chunk, hidden) }
-            turnIntoGradients(pass, gradients, rows, chunk)
+        for block in blocks(rows: rows.count) {
+            if !memory.head.holdsAllLogits { computeLogits(rows.count, block) }
+            turnIntoGradients(pass, gradients, rows, block)
             kernels.applyBackward(
-                plan.output, weights, nil, memory.head.states.pointer + first * width, memory.head.logits.pointer,
-                rows: chunk.count, into: dStates)
-            // Back to where the rows are in the pass, and through the norm.
-            for (place, row) in rows[chunk].enumerated() {
-                (dNormed + row * width).update(from: dStates + place * width, count: width)
-            }
+                projection(block), weights, nil, memory.head.states.pointer, memory.head.logits.pointer,
+                rows: rows.count, into: dStates, add: block.lowerBound > 0)
         }
         memory.head.holdsAllLogits = false
-        let isPredicting = Set(rows)
-        for row in 0..<pass.rowCount where !isPredicting.contains(row) {
-            (dNormed + row * width).update(repeating: 0, count: width)
+        // Back to where the rows are in the pass, and through the norm.
+        let dNormed = memory.dNormed.pointer
+        dNormed.update(repeating: 0, count: pass.rowCount * width)
+        for (place, row) in rows.enumerated() {
+            (dNormed + row * width).update(from: dStates + place * width, count: width)
         }
+        d.update(repeating: 0, count: pass.rowCount * width)
         kernels.normalizeBackward(
-            plan.finalNorm, configuration.norm, weights, hidden, dNormed, into: d, rows: pass.rowCount, stride: width,
+            plan.finalNorm, configuration.norm, weights, memory.input(plan.layers.count), dNormed, into: d,
+            rows: pass.rowCount, stride: width, count: configuration.hiddenSize)
+    }
+
+    /// The normed final states of the rows that predict something.
+    private func takeStates(_ rows: [Int]) {
+        let even = (rows.count + 1) / 2 * 2
+        if memory.head.states.count < even * width {
+            memory.head.states = FloatBuffer(count: even * width)
+            memory.head.dStates = FloatBuffer(count: even * width)
+        }
+        let logits = even * block(rows: rows.count)
+        if memory.head.logits.count < logits { memory.head.logits = FloatBuffer(count: logits) }
+        let hidden = memory.input(plan.layers.count)
+        let states = memory.head.states.pointer
+        kernels.forRows(rows.count, cost: width) { place in
+            (states + place * width).update(from: hidden + rows[place] * width, count: width)
+        }
+        kernels.normalize(
+            plan.finalNorm, configuration.norm, weights, states, into: states, rows: rows.count, stride: width,
             count: configuration.hiddenSize)
     }
 
-    private func grow(_ rows: Int) {
-        let rows = (rows + 1) / 2 * 2
-        if memory.head.states.count < rows * width { memory.head.states = FloatBuffer(count: rows * width) }
-        let atOnce = min(rows, rowsAtOnce)
-        if memory.head.logits.count < atOnce * logitStride {
-            memory.head.logits = FloatBuffer(count: atOnce * logitStride)
-            memory.head.dStates = FloatBuffer(count: atOnce * width)
-        }
+    /// The output projection of some tokens.
+    private func projection(_ block: Range<Int>) -> Projection {
+        var part = plan.output.parts[0]
+        part.firstOutput = block.lowerBound
+        part.count = block.count
+        return Projection(parts: [part], inputs: plan.output.inputs)
     }
 
-    /// The logits, capped, of the predicting rows `chunk`.
-    private func computeLogits(_ rows: [Int], _ chunk: Range<Int>, _ hidden: Floats) {
-        let c = configuration
-        let states = memory.head.states.pointer
-        kernels.forRows(chunk.count, cost: width) { place in
-            let target = states + (chunk.lowerBound + place) * width
-            target.update(from: hidden + rows[chunk.lowerBound + place] * width, count: width)
-        }
-        let first = states + chunk.lowerBound * width
-        kernels.normalize(
-            plan.finalNorm, c.norm, weights, first, into: first, rows: chunk.count, stride: width, count: c.hiddenSize)
+    /// The logits of some tokens, capped.
+    private func computeLogits(_ rows: Int, _ block: Range<Int>) {
         let logits = memory.head.logits.pointer
-        kernels.apply(plan.output, weights, nil, first, rows: chunk.count, into: logits)
-        if let cap = c.finalSoftcap {
-            kernels.pool.run(chunk.count) {
-                kernels.functions.softcap(logits + $0 * logitStride, cap, c.vocabularySize)
-            }
+        kernels.apply(projection(block), weights, nil, memory.head.states.pointer, rows: rows, into: logits)
+        if let cap = configuration.finalSoftcap {
+            let stride = PackedMatrix.padded(block.count)
+            kernels.pool.run(rows) { kernels.functions.softcap(logits + $0 * stride, cap, block.count) }
         }
     }
 
     /// From logits to d loss / d logits: Σ over a row's targets of their coefficient * (1[target] - softmax).
     private func turnIntoGradients(
-        _ pass: TrainingPass, _ gradients: [PairGradient], _ rows: [Int], _ chunk: Range<Int>
+        _ pass: TrainingPass, _ gradients: [PairGradient], _ rows: [Int], _ block: Range<Int>
     ) {
         let logits = memory.head.logits.pointer
+        let stride = PackedMatrix.padded(block.count)
         let cap = configuration.finalSoftcap ?? 0
         let logSums = memory.head.logSums
-        kernels.pool.run(chunk.count) { place in
-            let row = logits + place * logitStride
-            let targets = pass.targets[rows[chunk.lowerBound + place]]
-            let coefficients = targets.map { gradients[$0.example].coefficient($0.part) }
-            let ownParts = zip(targets, coefficients).map { target, coefficient in
-                let capped = cap > 0 ? Double(row[Int(target.token)] / cap) : 0
-                return (Int(target.token), Float(coefficient * (1 - capped * capped)))
+        kernels.pool.run(rows.count) { place in
+            let row = logits + place * stride
+            var sum = 0.0
+            var ownParts: [(column: Int, gradient: Float)] = []
+            for target in pass.targets[rows[place]] {
+                let coefficient = gradients[target.example].coefficient(target.part)
+                sum += coefficient
+                guard block.contains(Int(target.token)) else { continue }
+                let column = Int(target.token) - block.lowerBound
+                let capped = cap > 0 ? Double(row[column] / cap) : 0
+                ownParts.append((column, Float(coefficient * (1 - capped * capped))))
             }
-            kernels.functions.softmax_backward(
-                row, logSums[chunk.lowerBound + place], -Float(coefficients.reduce(0, +)), cap,
-                configuration.vocabularySize)
-            for (token, own) in ownParts { row[token] += own }
+            kernels.functions.softmax_backward(row, logSums[place], -Float(sum), cap, block.count)
+            for (column, gradient) in ownParts { row[column] += gradient }
         }
     }
 }

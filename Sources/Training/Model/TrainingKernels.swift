@@ -64,16 +64,16 @@ final class TrainingKernels {
 
     // MARK: Backward
 
-    /// The gradients of a projection, from dy (rows, outputStride): dx (rows, inputStride) is overwritten, those of
-    /// weights, biases and adapters are added to their stores where these are trained.
+    /// The gradients of a projection, from dy (rows, outputStride): dx (rows, inputStride) is overwritten or added to,
+    /// those of weights, biases and adapters are added to their stores where these are trained.
     func applyBackward(
         _ projection: Projection, _ store: ParameterStore, _ adapters: ParameterStore?, _ x: Floats, _ dy: Floats,
-        rows: Int, into dx: Floats
+        rows: Int, into dx: Floats, add: Bool = false
     ) {
         for (index, part) in projection.parts.enumerated() {
             multiply(
                 dy + part.firstColumn, projection.outputStride, rows, part.count,
-                part: backwardPart(part, projection, store), into: dx, projection.inputStride, add: index > 0)
+                part: backwardPart(part, projection, store), into: dx, projection.inputStride, add: add || index > 0)
         }
         if store.training != nil { addWeightGradients(projection, store, x, dy, rows) }
         if let adapters { addAdapterGradients(projection, adapters, x, dy, rows, dx) }
