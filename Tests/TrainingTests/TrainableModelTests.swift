@@ -97,6 +97,34 @@ import Training
         #expect(all[0] == all[2])
     }
 
+    /// Logits of a few tokens at a time, computed again on the way back.
+    @Test(arguments: folders + [""])
+    func `A vocabulary in parts gives the same log-probabilities and gradients`(_ folder: String) throws {
+        let own = try CheckpointFolder()
+        let path = folder.isEmpty ? own.path : folder
+        var sums: [[PairLogProbs]] = []
+        var gradients: [[Float]] = []
+        for bytes in [nil, 1] {
+            let test = try TestModel(path, recomputes: true)
+            if let bytes { test.model.logitBytes = bytes }
+            var pass = TrainingPass()
+            for pair in test.pairs(seed: 9, count: 3) { pass.append(pair) }
+            sums.append(test.model.forward(pass))
+            test.model.backward(pass, sums[0].map { _ in PairGradient(chosen: 0.5, rejected: -0.25) })
+            let store = test.model.weights
+            gradients.append(
+                store.parameters.indices.flatMap { index in
+                    UnsafeBufferPointer(start: store.gradient(index)!, count: store.parameters[index].floatCount)
+                })
+        }
+        for (one, other) in zip(sums[0], sums[1]) {
+            #expect(abs(one.chosen!.sum - other.chosen!.sum) < 1e-4)
+            #expect(abs(one.rejected!.sum - other.rejected!.sum) < 1e-4)
+        }
+        let largest = gradients[0].map(abs).max()!
+        #expect(zip(gradients[0], gradients[1]).allSatisfy { abs($0 - $1) < 1e-5 * largest })
+    }
+
     @Test(arguments: folders + [""])
     func `A pair's rows have the log-probabilities that they have alone`(_ folder: String) throws {
         let own = try CheckpointFolder()

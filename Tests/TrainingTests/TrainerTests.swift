@@ -115,6 +115,63 @@ import Training
         #expect(abs(divided - norms[0]) < 1e-5 * norms[0])
     }
 
+    /// Stored in floats, or in bf16 where that holds every weight.
+    @Test(arguments: [false, true])
+    func `A reference model in memory gives the weights that its precomputed answers give`(_ isRounded: Bool) throws {
+        for objective in [
+            Objective.dpo(Objective.DPO(beta: 0.1)),
+            .kto(Objective.KTO(beta: 0.1, desirableWeight: 1, undesirableWeight: 1)),
+        ] {
+            var found: [[UInt32]] = []
+            var evaluated: [String] = []
+            for staysInMemory in [false, true] {
+                let model = try TestModel(checkpoint.get().path, format: .bf16)
+                let store = model.model.weights
+                if isRounded {
+                    for (index, parameter) in store.parameters.enumerated() {
+                        for place in 0..<parameter.floatCount {
+                            let bits = store.value(index)[place].bitPattern
+                            store.value(index)[place] = Float(bitPattern: bits & 0xffff_0000)
+                        }
+                    }
+                }
+                var settings = TrainerSettings(objective: objective)
+                settings.batchSize = 3
+                settings.accumulation = 2
+                settings.epochs = 2
+                settings.learningRate = 1e-3
+                settings.order = .sequential
+                settings.rowsPerPass = 100
+                var examples = model.pairs(seed: 4, count: 11).enumerated().map { place, pair in
+                    guard case .kto = objective else { return TrainingExample(pair, source: "\(place)") }
+                    let row =
+                        place % 2 == 0
+                        ? TokenizedPair(chosen: pair.chosen, rejected: nil)
+                        : TokenizedPair(chosen: nil, rejected: pair.rejected)
+                    return TrainingExample(row, source: "\(place)")
+                }
+                if objective.needsMismatchedRows { TrainingExample.mismatch(&examples, block: 3) }
+                var reference: TrainableModel?
+                if staysInMemory {
+                    reference = TrainableModel(model.model, weights: ParameterStore(frozen: store))
+                } else {
+                    try ReferenceLogProbs(model: model.model, rowsPerPass: 100).fill(
+                        &examples, cache: nil, fingerprint: ""
+                    ) { _ in }
+                }
+                let trainer = try Trainer(
+                    settings, model: model.model, reference: reference, kernels: model.kernels, training: examples,
+                    heldOut: Array(examples.prefix(4)), state: TrainerState(fingerprint: ""))
+                _ = try trainer.run(save: { _ in }, shouldStop: { false }) { event in
+                    if case .evaluated(_, let values) = event { evaluated.append("\(values)") }
+                }
+                found.append(bits(store))
+            }
+            #expect(found[0] == found[1])
+            #expect(evaluated.count == 2 && evaluated[0] == evaluated[1])
+        }
+    }
+
     @Test func `Held-out pairs are evaluated, and a loss falls`() throws {
         let run = try trainer({ $0.evaluationSteps = 4 })
         var evaluated: [[String: Double]] = []

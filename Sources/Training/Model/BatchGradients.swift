@@ -89,11 +89,14 @@ package struct BatchGradients {
     package let objective: Objective
     /// Rows of a pass: what of a micro-batch is in memory at once.
     package let rowsPerPass: Int
+    /// The frozen model that is asked for a micro-batch's references; nil where examples have them, or none is needed.
+    private let reference: ReferenceLogProbs?
 
-    package init(model: TrainableModel, objective: Objective, rowsPerPass: Int) {
+    package init(model: TrainableModel, objective: Objective, rowsPerPass: Int, reference: TrainableModel? = nil) {
         self.model = model
         self.objective = objective
         self.rowsPerPass = rowsPerPass
+        self.reference = reference.map { ReferenceLogProbs(model: $0, rowsPerPass: rowsPerPass) }
     }
 
     /// Adds the gradients of `weight` times the loss of `examples`, whose means are over a batch of `size`.
@@ -119,6 +122,8 @@ package struct BatchGradients {
     private func evaluate(
         _ examples: [TrainingExample], in size: BatchSize, backward: ((TrainingPass, BatchLoss) -> Void)?
     ) throws(TrainingError) -> BatchMetrics {
+        var examples = examples
+        reference?.fill(&examples)
         let klLogRatio = self.klLogRatio(examples)
         var summary = MetricsSummary(averagesLogProbs: objective.lengthNormalizesLogps)
         var done = 0

@@ -8,7 +8,7 @@ package struct Parameter: Hashable, Sendable {
     package var name: String
     /// As the checkpoint stores it: one dimension or two.
     package var shape: [Int]
-    /// Where its first float lies.
+    /// Where its first element lies.
     package var offset: Int
 
     package var rows: Int { shape.count == 2 ? shape[0] : 1 }
@@ -16,8 +16,9 @@ package struct Parameter: Hashable, Sendable {
     /// Floats from one row to the next: whole panels, zero behind the last column.
     package var stride: Int { PackedMatrix.padded(columns) }
     package var floatCount: Int { rows * stride }
+    package var isMatrix: Bool { shape.count == 2 }
     /// Weight decay leaves norms and biases alone.
-    package var isDecayed: Bool { shape.count >= 2 }
+    package var isDecayed: Bool { isMatrix }
 }
 
 /// The tensors of a model side by side in one memory, and beside them their gradients and the optimizer's state.
@@ -25,6 +26,8 @@ package final class ParameterStore: @unchecked Sendable {
     // One trainer at a time; kernels write disjoint parts.
     package let parameters: [Parameter]
     package let values: FloatRegion
+    /// The matrices of a frozen store in bf16; `values` has the vectors alone.
+    private let halves: HalfRegion?
     /// Of a store that is trained: the gradient's sum so far, and Adam's first and second moments.
     package let training: (gradients: FloatRegion, firstMoments: FloatRegion, secondMoments: FloatRegion)?
     private let indices: [String: Int]
@@ -41,9 +44,53 @@ package final class ParameterStore: @unchecked Sendable {
         self.parameters = parameters
         indices = Dictionary(uniqueKeysWithValues: parameters.enumerated().map { ($0.element.name, $0.offset) })
         values = FloatRegion(count: offset)
+        halves = nil
         training =
             isTrained
             ? (FloatRegion(count: offset), FloatRegion(count: offset), FloatRegion(count: offset)) : nil
+    }
+
+    /// What a store holds now, frozen: in bf16 where that holds every element of its matrices, else in floats.
+    package init(frozen store: ParameterStore) {
+        indices = store.indices
+        training = nil
+        guard store.halves == nil, store.matricesFitHalves else {
+            parameters = store.parameters
+            halves = store.halves
+            values = FloatRegion(count: store.values.count)
+            values.pointer.update(from: store.values.pointer, count: store.values.count)
+            return
+        }
+        var parameters = store.parameters
+        var counts = (floats: 0, halves: 0)
+        for (index, parameter) in parameters.enumerated() {
+            let count = parameter.isMatrix ? counts.halves : counts.floats
+            parameters[index].offset = count
+            if parameter.isMatrix {
+                counts.halves += parameter.floatCount
+            } else {
+                counts.floats += parameter.floatCount
+            }
+        }
+        let (floats, halves) = (FloatRegion(count: counts.floats), HalfRegion(count: counts.halves))
+        for (index, parameter) in parameters.enumerated() {
+            let source = store.value(index)
+            if parameter.isMatrix {
+                let target = halves.pointer + parameter.offset
+                for place in 0..<parameter.floatCount { target[place] = UInt16(source[place].bitPattern >> 16) }
+            } else {
+                (floats.pointer + parameter.offset).update(from: source, count: parameter.floatCount)
+            }
+        }
+        (self.parameters, values, self.halves) = (parameters, floats, halves)
+    }
+
+    private var matricesFitHalves: Bool {
+        parameters.indices.allSatisfy { index in
+            let source = value(index)
+            return !parameters[index].isMatrix
+                || (0..<parameters[index].floatCount).allSatisfy { source[$0].bitPattern & 0xffff == 0 }
+        }
     }
 
     package func index(_ name: String) -> Int? { indices[name] }
@@ -53,7 +100,20 @@ package final class ParameterStore: @unchecked Sendable {
     /// Elements that exist in the checkpoint: without the filling behind rows.
     package var elementCount: Int { parameters.reduce(0) { $0 + $1.rows * $1.columns } }
 
-    package func value(_ index: Int) -> UnsafeMutablePointer<Float> { values.pointer + parameters[index].offset }
+    /// The elements of a tensor that is stored in floats.
+    package func value(_ index: Int) -> UnsafeMutablePointer<Float> {
+        precondition(halves == nil || !parameters[index].isMatrix, "\(parameters[index].name) is in bf16")
+        return values.pointer + parameters[index].offset
+    }
+
+    /// The elements of a matrix from this one on, and their type.
+    func elements(_ index: Int, from first: Int) -> (source: UnsafeRawPointer, type: kernels_type) {
+        let start = parameters[index].offset + first
+        guard let halves, parameters[index].isMatrix else {
+            return (UnsafeRawPointer(values.pointer + start), KERNELS_F32)
+        }
+        return (UnsafeRawPointer(halves.pointer + start), KERNELS_BF16)
+    }
 
     package func gradient(_ index: Int) -> UnsafeMutablePointer<Float>? {
         training.map { $0.gradients.pointer + parameters[index].offset }
@@ -70,23 +130,30 @@ package final class ParameterStore: @unchecked Sendable {
 }
 
 /// Floats in whole pages, zero until written.
-package final class FloatRegion: @unchecked Sendable {
-    package let pointer: UnsafeMutablePointer<Float>
+package typealias FloatRegion = Region<Float>
+/// The bits of bf16 numbers likewise.
+typealias HalfRegion = Region<UInt16>
+
+/// Numbers in whole pages, zero until written.
+package final class Region<Element: BitwiseCopyable>: @unchecked Sendable {
+    package let pointer: UnsafeMutablePointer<Element>
     package let count: Int
     private let bytes: Int
 
     package init(count: Int) {
         self.count = count
         // Kernels may read a row behind the last, to multiply it by zero.
-        bytes = (4 * (count + 65_536) + 4_095) / 4_096 * 4_096
+        bytes = (MemoryLayout<Element>.stride * (count + 65_536) + 4_095) / 4_096 * 4_096
         let address = mmap(nil, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         precondition(address != MAP_FAILED, "\(bytes) bytes of memory are not to be had")
         madvise(address, bytes, MADV_HUGEPAGE)
-        pointer = address!.bindMemory(to: Float.self, capacity: bytes / 4)
+        pointer = address!.bindMemory(to: Element.self, capacity: bytes / MemoryLayout<Element>.stride)
     }
 
     deinit { munmap(pointer, bytes) }
+}
 
+extension FloatRegion {
     package func clear(_ pool: ThreadPool) {
         let chunk = 1 << 20
         pool.run((count + chunk - 1) / chunk) { piece in

@@ -20,7 +20,7 @@ struct KeptLayer {
 }
 
 /// The buffers of a pass, grown to the largest so far.
-struct PassMemory {
+final class PassMemory {
     enum Keeping: Int { case nothing, inputs, everything }
 
     private(set) var keeping = Keeping.nothing
@@ -46,7 +46,7 @@ struct PassMemory {
 
     func layer(_ layer: Int) -> KeptLayer { layers[keeping == .everything ? layer : 0] }
 
-    mutating func grow(to rows: Int, _ c: ModelConfiguration, _ plan: ModelPlan, keeping: Keeping) {
+    func grow(to rows: Int, _ c: ModelConfiguration, _ plan: ModelPlan, keeping: Keeping) {
         self.keeping = keeping
         // An even number, whose last row may be multiplied by zero.
         let rows = (max(rows, self.rows) + 1) / 2 * 2
@@ -92,7 +92,7 @@ struct PassMemory {
             rawFeedForward: c.hasPostNorms ? FloatBuffer(count: rows * width) : nil)
     }
 
-    mutating func growScratch(_ count: Int, workers: Int) {
+    func growScratch(_ count: Int, workers: Int) {
         if scratch.count == workers, scratch.allSatisfy({ $0.count >= count }) { return }
         scratch = (0..<workers).map { _ in FloatBuffer(count: count) }
     }

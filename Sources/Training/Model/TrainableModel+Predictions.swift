@@ -18,13 +18,10 @@ struct HeadMemory {
 /// From hidden states to log-probabilities and back, some tokens of the vocabulary at a time: where the logits of all are
 /// more than may be in memory, they are computed again on the way back.
 extension TrainableModel {
-    /// Bytes that logits may take: much where memory is spent on speed.
-    private var logitBytes: Int { (recomputesActivations ? 16 : 160) << 20 }
-
     /// Tokens whose logits are in memory at once.
     private func block(rows: Int) -> Int {
         let tokens = logitBytes / (4 * max(1, rows)) / 16 * 16
-        return min(max(256, tokens), PackedMatrix.padded(configuration.vocabularySize))
+        return min(max(16, tokens), PackedMatrix.padded(configuration.vocabularySize))
     }
 
     private func blocks(rows: Int) -> [Range<Int>] {

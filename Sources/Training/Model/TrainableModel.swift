@@ -14,8 +14,10 @@ package final class TrainableModel: @unchecked Sendable {
     let plan: ModelPlan
     let kernels: TrainingKernels
     /// Whether layers run again in the backward pass instead of keeping what they computed.
-    package var recomputesActivations: Bool
-    var memory = PassMemory()
+    package let recomputesActivations: Bool
+    /// Bytes that logits may take: many where memory is spent on speed.
+    package var logitBytes: Int
+    let memory: PassMemory
     private var rotaryTables: [RotaryTable]
     private var reversedTables: [RotaryTable]
 
@@ -36,12 +38,27 @@ package final class TrainableModel: @unchecked Sendable {
             adapters: adapters.map { LoRAPlan(store: $0.store, rank: $0.lora.rank, scale: $0.lora.scale) })
         self.kernels = TrainingKernels(kernels, format: format)
         self.recomputesActivations = recomputesActivations
-        switch configuration.positions {
-        case .rotary(let rotaries):
-            rotaryTables = rotaries.map { RotaryTable($0) }
-            reversedTables = rotaries.map { RotaryTable($0, isReversed: true) }
-        case .learned: (rotaryTables, reversedTables) = ([], [])
-        }
+        logitBytes = (recomputesActivations ? 16 : 160) << 20
+        memory = PassMemory()
+        (rotaryTables, reversedTables) = TrainableModel.tables(configuration)
+    }
+
+    /// The same model with these weights and no adapters, which works in the memory of the first: one at a time.
+    package init(_ other: TrainableModel, weights: ParameterStore) {
+        configuration = other.configuration
+        self.weights = weights
+        adapters = nil
+        plan = ModelPlan(configuration, weights, adapters: nil)
+        kernels = other.kernels
+        recomputesActivations = other.recomputesActivations
+        logitBytes = other.logitBytes
+        memory = other.memory
+        (rotaryTables, reversedTables) = TrainableModel.tables(configuration)
+    }
+
+    private static func tables(_ configuration: ModelConfiguration) -> ([RotaryTable], [RotaryTable]) {
+        guard case .rotary(let rotaries) = configuration.positions else { return ([], []) }
+        return (rotaries.map { RotaryTable($0) }, rotaries.map { RotaryTable($0, isReversed: true) })
     }
 
     /// Floats from one row of hidden states to the next.
@@ -84,16 +101,21 @@ package final class TrainableModel: @unchecked Sendable {
     }
 
     private func embed(_ pass: TrainingPass, into x: Floats) {
-        let table = weights.value(plan.embedding)
         let stride = weights.parameters[plan.embedding].stride
         kernels.forRows(pass.rowCount, cost: width) { row in
-            (x + row * width).update(from: table + Int(pass.tokens[row]) * stride, count: stride)
+            let target = x + row * width
+            let token = weights.elements(plan.embedding, from: Int(pass.tokens[row]) * stride)
+            kernels_widen(token.source, token.type, target, stride)
             if configuration.embeddingScale != 1 {
-                kernels.functions.scale(x + row * width, configuration.embeddingScale, width)
+                kernels.functions.scale(target, configuration.embeddingScale, width)
             }
             if let positions = plan.positions {
-                let learned = weights.value(positions) + pass.positions[row] * weights.parameters[positions].stride
-                kernels.functions.add(x + row * width, learned, width)
+                let count = weights.parameters[positions].stride
+                let learned = weights.elements(positions, from: pass.positions[row] * count)
+                withUnsafeTemporaryAllocation(of: Float.self, capacity: count) { values in
+                    kernels_widen(learned.source, learned.type, values.baseAddress, count)
+                    kernels.functions.add(target, values.baseAddress, width)
+                }
             }
         }
     }

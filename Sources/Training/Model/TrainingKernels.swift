@@ -34,7 +34,8 @@ final class TrainingKernels {
         into y: Floats, add: Bool = false
     ) {
         weights.pack(
-            inner: projection.inputs, parts: projection.parts.map { forwardPart($0, projection, store) }, kernels: kernels)
+            inner: projection.inputs, parts: projection.parts.map { forwardPart($0, projection, store) },
+            kernels: kernels)
         kernels.product(
             x, aStride: projection.inputStride, rows: rows, Linear(matrix: weights, bias: bias(projection, store)),
             into: y, cStride: projection.outputStride, add: add)
@@ -177,10 +178,11 @@ final class TrainingKernels {
         -> PackedMatrix.Part
     {
         let parameter = store.parameters[part.weight]
-        let first = part.isTransposed ? part.firstOutput : part.firstOutput * parameter.stride
+        let (source, type) = store.elements(
+            part.weight, from: part.isTransposed ? part.firstOutput : part.firstOutput * parameter.stride)
         return PackedMatrix.Part(
-            source: store.value(part.weight) + first, type: KERNELS_F32, isTransposed: part.isTransposed,
-            stride: parameter.stride, columns: part.count)
+            source: source, type: type, isTransposed: part.isTransposed, stride: parameter.stride,
+            columns: part.count)
     }
 
     private func backwardPart(_ part: Projection.Part, _ projection: Projection, _ store: ParameterStore)

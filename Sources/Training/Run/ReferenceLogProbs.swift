@@ -2,7 +2,8 @@ internal import Chat
 internal import Glibc
 internal import LanguageModel
 
-/// The log-probabilities of all rows under the model before its first step, computed once and kept by fingerprint.
+/// The log-probabilities of rows under the model before its first step: of all rows once and kept by fingerprint, or of a
+/// micro-batch's when it comes.
 package struct ReferenceLogProbs {
     package let model: TrainableModel
     package let rowsPerPass: Int
@@ -26,6 +27,14 @@ package struct ReferenceLogProbs {
             for (place, row) in numbers.enumerated() { examples[place].setReference(row) }
             return
         }
+        try fill(&examples, progress: progress)
+        if let cache { try write(examples, cache, fingerprint) }
+    }
+
+    /// Sets the references of a micro-batch.
+    func fill(_ examples: inout [TrainingExample]) { fill(&examples) { _ in } }
+
+    private func fill(_ examples: inout [TrainingExample], progress: (Int) throws -> Void) rethrows {
         let rows =
             examples.map(\.pair)
             + examples.compactMap { $0.mismatched.map { TokenizedPair(chosen: $0, rejected: nil) } }
@@ -44,7 +53,6 @@ package struct ReferenceLogProbs {
             }
             examples[place].setReference(row)
         }
-        if let cache { try write(examples, cache, fingerprint) }
     }
 
     private func read(_ path: String, _ fingerprint: String, count: Int) throws -> [[Double?]]? {

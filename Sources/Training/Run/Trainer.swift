@@ -50,10 +50,11 @@ package final class Trainer {
     private let plan: StepPlan
     private let gradients: BatchGradients
 
+    /// - Parameter reference: the frozen model of an objective that needs one, where examples have no reference yet.
     /// - Throws: `TrainingError` for settings that make no sense, or no example.
     package init(
-        _ settings: TrainerSettings, model: TrainableModel, kernels: Kernels, training: [TrainingExample],
-        heldOut: [TrainingExample] = [], state: TrainerState
+        _ settings: TrainerSettings, model: TrainableModel, reference: TrainableModel? = nil, kernels: Kernels,
+        training: [TrainingExample], heldOut: [TrainingExample] = [], state: TrainerState
     ) throws(TrainingError) {
         try settings.objective.checked()
         guard !training.isEmpty else {
@@ -74,7 +75,8 @@ package final class Trainer {
         let total = settings.maxSteps ?? settings.epochs * plan.stepsPerEpoch
         rate = try LearningRate(
             peak: settings.learningRate, shape: settings.schedule, warmUp: settings.warmUp, totalSteps: total)
-        gradients = BatchGradients(model: model, objective: settings.objective, rowsPerPass: settings.rowsPerPass)
+        gradients = BatchGradients(
+            model: model, objective: settings.objective, rowsPerPass: settings.rowsPerPass, reference: reference)
     }
 
     package var totalSteps: Int { rate.totalSteps }
@@ -174,22 +176,6 @@ package final class Trainer {
             all.append(try gradients.metrics(examples, in: BatchSize(examples.map(\.pair))))
         }
         return BatchMetrics.mean(all).named.map { ("eval_\($0.name)", $0.value) }
-    }
-
-    /// Every held-out example's log-probabilities and loss, for the analyses.
-    package func heldOutLogProbs() -> [PairLogProbs] {
-        var results: [PairLogProbs] = []
-        let passes = TrainingPass.passes(
-            heldOut.map(\.pair), limit: settings.rowsPerPass, withPrompts: settings.objective.needsPromptLogProbs)
-        for pass in passes {
-            for var pair in model.logProbs(pass) {
-                let reference = heldOut[results.count].reference
-                pair.chosen?.reference = reference?.chosen
-                pair.rejected?.reference = reference?.rejected
-                results.append(pair)
-            }
-        }
-        return results
     }
 }
 

@@ -27,6 +27,8 @@ struct Recipe {
     /// What the weights are stored as at the end; nil is the checkpoint's own type.
     let savedType: StoredDataType?
     let recomputesActivations: Bool
+    /// Whether the reference model is asked before the first step, and not kept beside the one that is trained.
+    let precomputesReferences: Bool
     let lora: LoRASettings?
     let mergesAdapter: Bool
     let savedCheckpoints: Int
@@ -52,12 +54,16 @@ struct Recipe {
         precision = try fields.bool("bf16") ?? true ? .bf16 : .f32
         savedType = try fields.choice("save_dtype", ["float32": StoredDataType.f32, "bfloat16": .bf16])
         recomputesActivations = try fields.bool("gradient_checkpointing") ?? false
+        precomputesReferences = try fields.bool("precompute_ref_log_probs") ?? true
         lora = try Recipe.lora(&fields)
         mergesAdapter = try fields.bool("merge_adapter") ?? false
         savedCheckpoints = try fields.positive("save_total_limit") ?? 1
         output = try fields.string("output_dir").map(resolve)
         try fields.refuseUnknown()
     }
+
+    /// Whether a frozen model stays in memory beside the one that is trained.
+    var keepsReference: Bool { objective.needsReference && !precomputesReferences }
 
     /// What flags name goes before what the file names.
     mutating func override(model: String?, output: String?, trainFiles: [String], evalFiles: [String]) {

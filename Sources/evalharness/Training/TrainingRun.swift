@@ -75,8 +75,10 @@ struct TrainingRun {
         let trained = recipe.lora == nil ? weights : loraCount
         let rows = min(recipe.settings.rowsPerPass, longest)
         let kept = recipe.recomputesActivations ? c.hiddenSize : activationsPerRow
+        let reference = recipe.keepsReference && recipe.lora == nil ? 4 * weights : 0
         let bytes =
-            4 * weights + 12 * trained + 4 * rows * (kept * c.layers.count + 4 * activationsPerRow) + (160 << 20)
+            4 * weights + 12 * trained + reference + 4 * rows * (kept * c.layers.count + 4 * activationsPerRow)
+            + (160 << 20)
         return """
             \(recipe.objective.formula)
             \(training.pairs.count) examples, \(stepCount) steps of \(recipe.settings.batchSize) x \
@@ -123,7 +125,12 @@ struct TrainingRun {
         let store = model.adapters ?? model.weights
         let checkpoints = TrainerCheckpoints(folder: output, limit: recipe.savedCheckpoints)
         var (examples, heldOutExamples) = (examples(training), heldOut.map(examples) ?? [])
-        if recipe.settings.objective.needsReference {
+        var reference: TrainableModel?
+        if recipe.keepsReference {
+            // With adapters the weights themselves stay what they were.
+            let weights = recipe.lora == nil ? ParameterStore(frozen: model.weights) : model.weights
+            reference = TrainableModel(model, weights: weights)
+        } else if recipe.settings.objective.needsReference {
             try fillReferences(&examples, training, model, "Reference")
             if let heldOut { try fillReferences(&heldOutExamples, heldOut, model, "Reference, held out") }
         }
@@ -132,7 +139,8 @@ struct TrainingRun {
                 Console.note("\(path) is passed over: \(reason).")
             } ?? TrainerState(fingerprint: fingerprint)
         let trainer = try Trainer(
-            recipe.settings, model: model, kernels: kernels, training: examples, heldOut: heldOutExamples, state: state)
+            recipe.settings, model: model, reference: reference, kernels: kernels, training: examples,
+            heldOut: heldOutExamples, state: state)
         Console.note(
             "\(recipe.objective.formula)\n\(state.step > 0 ? "Goes on after step \(state.step). " : "")"
                 + "\(examples.count) examples, \(trainer.totalSteps) steps.")

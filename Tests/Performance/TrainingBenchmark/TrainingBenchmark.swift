@@ -5,8 +5,8 @@ import Training
 
 /// Measures training steps on random weights and random pairs; prints one JSON line.
 ///
-/// DPO's reference log-probabilities come from one pass before the first step, and its time is shared out over the steps:
-/// each step's pairs are new.
+/// DPO's reference log-probabilities come from one pass before the first step, whose time is shared out over the steps
+/// since each step's pairs are new; or from a frozen model in memory, a step at a time.
 @main struct TrainingBenchmark {
     static func main() throws {
         let options = try Options(CommandLine.arguments)
@@ -29,7 +29,8 @@ import Training
 
         var referenceSeconds = 0.0
         var references: [[PairLogProbs]] = []
-        if options.isDPO {
+        let reference = options.keepsReference ? TrainableModel(model, weights: ParameterStore(frozen: store)) : nil
+        if options.isDPO, reference == nil {
             let start = now()
             references = steps.map { examples in
                 TrainingPass.passes(examples, limit: options.rows, withPrompts: false).flatMap { model.logProbs($0) }
@@ -44,10 +45,11 @@ import Training
             var done = 0
             var loss = 0.0
             for pass in TrainingPass.passes(examples, limit: options.rows, withPrompts: false) {
+                let resident = reference?.logProbs(pass)
                 var logProbs = model.forward(pass)
                 if options.isDPO {
                     for place in logProbs.indices {
-                        let reference = references[index][done + place]
+                        let reference = resident?[place] ?? references[index][done + place]
                         logProbs[place].chosen?.reference = reference.chosen?.sum
                         logProbs[place].rejected?.reference = reference.rejected?.sum
                     }
@@ -84,7 +86,8 @@ import Training
             "engine": "evalharness", "method": .string(options.isDPO ? "dpo" : "simpo"),
             "precision": .string(options.format.rawValue), "kernels": .string(kernels),
             "pairs": .integer(options.pairs), "rows_a_pass": .integer(options.rows),
-            "recomputes": .bool(options.recomputes), "steps": .integer(timed.count),
+            "recomputes": .bool(options.recomputes), "reference_in_memory": .bool(options.keepsReference),
+            "steps": .integer(timed.count),
             "step_s_median": .number(rounded(median)), "step_s_min": .number(rounded(timed.first ?? 0)),
             "step_s_max": .number(rounded(timed.last ?? 0)),
             "reference_s_a_step": .number(rounded(referenceSeconds / Double(steps.count))),
@@ -115,7 +118,7 @@ import Training
         return Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9
     }
 
-    /// Norms of one, matrices uniform with a deviation of 0.02.
+    /// Norms of one, matrices uniform with a deviation of 0.02, all numbers of bf16 as in most checkpoints.
     static func fill(_ store: ParameterStore, seed: UInt64) {
         var random = Random(state: seed)
         for (index, parameter) in store.parameters.enumerated() {
@@ -123,11 +126,13 @@ import Training
             for row in 0..<parameter.rows {
                 for column in 0..<parameter.columns {
                     values[row * parameter.stride + column] =
-                        parameter.shape.count == 1 ? 1 : 0.035 * (2 * random.unit() - 1)
+                        parameter.shape.count == 1 ? 1 : truncatedToBrainFloat(0.035 * (2 * random.unit() - 1))
                 }
             }
         }
     }
+
+    static func truncatedToBrainFloat(_ value: Float) -> Float { Float(bitPattern: value.bitPattern & 0xffff_0000) }
 
     static func pair(_ random: inout Random, _ options: Options, _ vocabulary: Int) -> TokenizedPair {
         func tokens(_ count: Int) -> [Int32] { (0..<count).map { _ in Int32(4 + random.below(vocabulary - 4)) } }
@@ -192,6 +197,7 @@ struct Options {
     var threads = 2
     var rows = 1_024
     var recomputes = false
+    var keepsReference = false
     var kernels: String?
 
     init(_ arguments: [String]) throws {
@@ -208,6 +214,7 @@ struct Options {
             case "--threads": threads = try Options.known(Int(value), flag, value)
             case "--rows": rows = try Options.known(Int(value), flag, value)
             case "--recompute": recomputes = value == "yes"
+            case "--reference": keepsReference = value == "memory"
             case "--kernels": kernels = value
             default: throw Usage(text: "there is no option \(flag)")
             }
