@@ -10,8 +10,8 @@
 #                   step; of 1 step, that one is counted
 #   SECONDS_A_RUN   a peer's run is cut after that much training, default 300; it counts with the steps that it has done,
 #                   or as a bound where it has done none
-# Ours runs before, between and after the peer's methods (f32 only before): the spread of its rows tells how quiet the
-# machine was.
+# Ours runs before, between and after the peer's methods (f32 only before), with its activations kept and computed again,
+# and DPO also with its reference model in memory: the spread of its rows tells how quiet the machine was.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 shape=${1:-135m}
@@ -25,14 +25,13 @@ load=$(cut -d' ' -f1 /proc/loadavg) # before the build
 swift build -c release --product TrainingBenchmark >&2
 cp .build/release/TrainingBenchmark "$work/ours" # a build that comes in between changes nothing
 "${CC:-clang}" -std=gnu17 -O2 "$here/fma.c" -lpthread -o "$work/fma"
-echo "{\"limit_gflops\": $("$work/fma" "$threads"), \"threads\": $threads, \"load\": $load}" >>"$work/rows"
+read -r f32 bf16 < <("$work/fma" "$threads")
+echo "{\"limits\": {\"f32\": $f32, \"bf16\": $bf16}, \"threads\": $threads, \"load\": $load}" >>"$work/rows"
 
-ours() { # formats
-    for method in simpo dpo; do
-        for format in "$@"; do
-            "$work/ours" --shape "$shape" --method $method --dtype $format --steps "$steps" \
-                --threads "$threads" | tee -a "$work/rows" >&2
-        done
+ours() { # format, recompute: yes or no
+    for run in "simpo" "dpo" "dpo --reference memory"; do
+        "$work/ours" --shape "$shape" --dtype "$1" --recompute "$2" --steps "$steps" --threads "$threads" \
+            --method $run | tee -a "$work/rows" >&2
     done
 }
 
@@ -47,11 +46,17 @@ peer() { # method, precision
         tee -a "$work/rows" >&2
 }
 
-ours bf16 f32
+both() {
+    ours bf16 no
+    ours bf16 yes
+}
+
+ours f32 no
+both
 if [ -n "${PEERS:-}" ]; then
     for method in simpo dpo; do
         for precision in f32 autocast bf16; do peer $method $precision; done
-        ours bf16
+        both
     done
 fi
 python3 "$here/training_table.py" "$work/rows"

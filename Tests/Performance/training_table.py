@@ -6,27 +6,31 @@ NAMES = {"autocast": "bf16 autocast", "bf16": "bf16", "f32": "f32"}
 
 def main():
     rows = [json.loads(line) for line in open(sys.argv[1])]
-    machine = next(row for row in rows if "limit_gflops" in row)
+    machine = next(row for row in rows if "limits" in row)
     ours, peers = {}, {}
     for row in rows:
         if row.get("engine") == "evalharness":
-            ours.setdefault((row["method"], row["precision"]), []).append(row)
+            ours.setdefault((row["method"], row["precision"], row["recomputes"], row["reference_in_memory"]), []).append(row)
         elif "engine" in row:
             peers[row["method"], row["precision"]] = row
     ours = {key: merged(runs) for key, runs in ours.items()}
 
     print("| engine | method | precision | pairs/s | s a step (least to most) | tokens a step | peak MB | GFLOP/s "
           "| of the limit |\n|---|---|---|---|---|---|---|---|---|")
-    for engine, table in (("evalharness", ours), ("TRL", peers)):
-        for (method, precision), row in table.items():
-            print("| " + " | ".join([engine, method, NAMES[precision], *cells(row, machine["limit_gflops"])]) + " |")
+    for (method, precision, recomputes, in_memory), row in ours.items():
+        precision += ", recomputed" if recomputes else ""
+        method += ", reference in memory" if in_memory else ""
+        print("| " + " | ".join(["evalharness", method, precision, *cells(row, machine)]) + " |")
+    for (method, precision), row in peers.items():
+        print("| " + " | ".join(["TRL", method, NAMES[precision], *cells(row, machine)]) + " |")
     versions = next((row["engine"] for row in peers.values() if "error" not in row), None)
-    print(f"\nThe limit, {machine['limit_gflops']:.0f} GFLOP/s, is f32 multiply-adds in a register loop on "
-          f"{machine['threads']} threads; the load average before all was {machine['load']}. GFLOP/s count "
+    limits = machine["limits"]
+    print(f"\nThe limits, {limits['f32']:.0f} GFLOP/s in f32 and {limits['bf16']:.0f} in bf16, are multiply-adds in a register "
+          f"loop on {machine['threads']} threads; the load average before all was {machine['load']}. GFLOP/s count "
           "every product of the tokens a step once, the head at targets alone, and the reference model's forward pass "
           "for DPO; padding and what is computed twice do not count. "
-          "Ours runs a pair's prompt once, and its seconds have their share of the reference model's pass."
-          + (f" {versions}." if versions else ""))
+          "Ours runs a pair's prompt once, and where DPO's reference model is asked before the first step, its seconds have "
+          "their share of that." + (f" {versions}." if versions else ""))
     print()
     for line in comparisons(ours, peers):
         print(line)
@@ -44,9 +48,10 @@ def merged(runs):
     return row
 
 
-def cells(row, limit):
+def cells(row, machine):
     if "error" in row:
         return [row["error"]] + ["-"] * 5
+    limit = machine["limits"]["f32" if row["precision"] == "f32" else "bf16"]
     count = f"{row['steps']} step{'s' if row['steps'] > 1 else ''}"
     if "runs" in row:
         count += f" x {row['runs']}"
@@ -64,28 +69,32 @@ def cells(row, limit):
 
 
 def comparisons(ours, peers):
-    """Ours in bf16, and for f32 in f32 too, over each precision of the peer's."""
-    for precision, name in NAMES.items():
-        found = []
-        for method in ("simpo", "dpo"):
-            peer = peers.get((method, precision), {"error": "not run"})
-            if "error" in peer:
-                found.append(f"{method} {peer['error']}")
+    """Ours in bf16, and for f32 in f32 too, over each precision of the peer's; then SimPO against DPO."""
+    for (method, precision), peer in peers.items():
+        if "error" in peer:
+            yield f"- {method}, TRL in {NAMES[precision]}: {peer['error']}"
+            continue
+        least, most = ("more than ", "at most ") if peer.get("is_bound") else ("", "")
+        for (own_method, own_precision, recomputes, in_memory), own in ours.items():
+            if own_method != method or in_memory or own_precision == "f32" and precision != "f32":
                 continue
-            for format in ("bf16", "f32") if precision == "f32" else ("bf16",):
-                own = ours[method, format]
-                (least, most) = ("more than ", "at most ") if peer.get("is_bound") else ("", "")
-                found.append(f"{method} {format}: {least}{own['pairs_s'] / peer['pairs_s']:.2f} times the pairs a second, "
-                             f"{most}{own['peak_rss_mb'] / peer['peak_rss_mb']:.2f} of the memory")
-        if peers:
-            yield f"- ours over TRL in {name}: " + "; ".join(found)
-    for engine, table in (("ours", ours), ("TRL", peers)):
-        for precision in NAMES:
-            simpo, dpo = table.get(("simpo", precision)), table.get(("dpo", precision))
-            if all(row and "error" not in row and not row.get("is_bound") for row in (simpo, dpo)):
-                yield (f"- SimPO against DPO, {engine} in {NAMES[precision]}: "
-                       f"{100 * (1 - simpo['step_s_median'] / dpo['step_s_median']):.0f} % less time a step, "
-                       f"{100 * (1 - simpo['peak_rss_mb'] / dpo['peak_rss_mb']):.0f} % less memory")
+            yield (f"- {method}, {own_precision}{', recomputed' if recomputes else ''}, over TRL in {NAMES[precision]}: "
+                   f"{least}{own['pairs_s'] / peer['pairs_s']:.2f} times the pairs a second, "
+                   f"{most}{own['peak_rss_mb'] / peer['peak_rss_mb']:.3f} of the memory")
+    for (method, precision, recomputes, in_memory), dpo in ours.items():
+        if method == "dpo":
+            name = f"ours in {precision}{', recomputed' if recomputes else ''}"
+            name += f", DPO's reference {'in memory' if in_memory else 'before the first step'}"
+            yield saving(name, ours["simpo", precision, recomputes, False], dpo)
+    for precision in NAMES:
+        simpo, dpo = peers.get(("simpo", precision)), peers.get(("dpo", precision))
+        if all(row and "error" not in row and not row.get("is_bound") for row in (simpo, dpo)):
+            yield saving(f"TRL in {NAMES[precision]}", simpo, dpo)
+
+
+def saving(name, simpo, dpo):
+    return (f"- SimPO against DPO, {name}: {100 * (1 - simpo['step_s_median'] / dpo['step_s_median']):.0f} % less time a "
+            f"step, {100 * (1 - simpo['peak_rss_mb'] / dpo['peak_rss_mb']):.1f} % less memory")
 
 
 main()
