@@ -162,9 +162,10 @@ import Training
                 let trainer = try Trainer(
                     settings, model: model.model, reference: reference, kernels: model.kernels, training: examples,
                     heldOut: Array(examples.prefix(4)), state: TrainerState(fingerprint: ""))
-                _ = try trainer.run(save: { _ in }, shouldStop: { false }) { event in
+                func observe(_ event: TrainerEvent) {
                     if case .evaluated(_, let values) = event { evaluated.append("\(values)") }
                 }
+                _ = try trainer.run(save: { _ in }, shouldStop: { false }, observe: observe)
                 found.append(bits(store))
             }
             #expect(found[0] == found[1])
