@@ -82,13 +82,15 @@ package struct Kernels: @unchecked Sendable {
         let matrix = w.matrix
         precondition(cStride >= 16 * matrix.panels, "\(cStride) floats for \(matrix.panels) panels")
         let function = self.function(matrix.format)
-        let chunk = panelsPerPiece(of: matrix.panels, rows: rows)
         let rowChunk = Int(KERNELS_MATMUL_ROWS)
         let rowChunks = (rows + rowChunk - 1) / rowChunk
+        let chunk = panelsPerPiece(of: matrix.panels, rows: rows, rowChunks: rowChunks)
         let panelChunks = (matrix.panels + chunk - 1) / chunk
+        // A piece of the larger matrix stays in a cache while the smaller one goes by.
+        let isTall = rows > matrix.columns
         pool.run(rowChunks * panelChunks) { index in
-            let row = index % rowChunks * rowChunk
-            let panel = index / rowChunks * chunk
+            let row = (isTall ? index / panelChunks : index % rowChunks) * rowChunk
+            let panel = (isTall ? index % panelChunks : index / rowChunks) * chunk
             var call = matmul()
             call.a = source + row * sourceStride
             call.a_stride = sourceStride
@@ -106,16 +108,13 @@ package struct Kernels: @unchecked Sendable {
         }
     }
 
-    /// Few rows stream the weights: small pieces end together. Many rows are copied for each piece: the largest pieces
-    /// that share out evenly.
-    private func panelsPerPiece(of panels: Int, rows: Int) -> Int {
+    /// Few rows stream the weights: small pieces end together. Many rows are copied for each piece: large pieces, where
+    /// there are enough of them. Tiles are up to four panels wide, and slow where a piece leaves them fewer.
+    private func panelsPerPiece(of panels: Int, rows: Int, rowChunks: Int) -> Int {
         let most = Int(KERNELS_MATMUL_PANELS)
         if rows <= 12 { return max(1, min(most, panels / (4 * pool.threadCount) / 4 * 4)) }
-        func rounds(_ chunk: Int) -> Int {
-            let pieces = (panels + chunk - 1) / chunk
-            return (pieces + pool.threadCount - 1) / pool.threadCount * chunk
-        }
-        return (max(1, most / 2)...most).min { (rounds($0), -$0) < (rounds($1), -$1) } ?? most
+        let pieces = (panels + most - 1) / most * rowChunks
+        return pieces >= 4 * pool.threadCount ? most : 4
     }
 
     private func function(_ format: PackedMatrix.Format) -> (UnsafePointer<matmul>?) -> Void {
