@@ -42,11 +42,14 @@ const struct kernels kernels_avx512 = VECTOR_KERNELS(
 void matmul_bf16_avx512bf16(const struct matmul *);
 void prepare_bf16_avx512bf16(const float *x, void *prepared, long inner);
 long prepared_bf16_bytes_avx512bf16(long inner);
+void attend_head_avx512bf16(const struct head_attention *);
+void attend_head_backward_avx512bf16(const struct head_attention *);
 
 const struct kernels kernels_avx512bf16 = VECTOR_KERNELS(
     "avx512bf16", .matmul_bf16 = matmul_bf16_avx512bf16, .prepare_bf16 = prepare_bf16_avx512bf16,
     .prepared_bf16_bytes = prepared_bf16_bytes_avx512bf16, .prepare_int8 = prepare_int8_avx512,
-    .prepared_int8_bytes = prepared_int8_bytes_avx512, .matmul_w8a8 = matmul_w8a8_avx512);
+    .prepared_int8_bytes = prepared_int8_bytes_avx512, .matmul_w8a8 = matmul_w8a8_avx512,
+    .attend_head_bf16 = attend_head_avx512bf16, .attend_head_backward_bf16 = attend_head_backward_avx512bf16);
 
 // Products by tiles, from kernels_amx.c, whose int8 rows are the same.
 void matmul_bf16_amx(const struct matmul *);

@@ -82,10 +82,14 @@ INLINE void tile(
 #define TILE_CASE(M)                                                                                                   \
     case M:                                                                                                            \
         if (panels == PANELS) tile(M, PANELS, x, a_stride, w, panel_stride, pairs, &s, ahead);                         \
+        else if (panels == 2) tile(M, 2, x, a_stride, w, panel_stride, pairs, &s, ahead);                              \
         else tile(M, 1, x, a_stride, w, panel_stride, pairs, &s, ahead);                                               \
         break;
 
-// The same for any number of rows, split evenly over tiles, and PANELS panels or one.
+// How many panels of those left a tile covers.
+INLINE long panels_of_tile(long left) { return left >= PANELS ? PANELS : left >= 2 ? 2 : 1; }
+
+// The same for any number of rows, split evenly over tiles, and PANELS panels, two or one.
 static __attribute__((noinline)) void tiles(
     long rows, long panels, const char *a, long a_stride, const char *w, long panel_stride, long pairs, struct sums s,
     const char *next)
@@ -114,7 +118,7 @@ void matmul_bf16_avx512bf16(const struct matmul *x) {
     for (long k = 0; k < all; k += SLICE_PAIRS) {
         const long pairs = all - k < SLICE_PAIRS ? all - k : SLICE_PAIRS;
         for (long p = 0, count; p < x->panels; p += count) {
-            count = x->panels - p < PANELS ? 1 : PANELS;
+            count = panels_of_tile(x->panels - p);
             const char *w = (const char *)x->w + p * x->panel_stride + 64 * k;
             const bool turns = p + count >= x->panels && k + SLICE_PAIRS < all;
             const char *next = turns ? (const char *)x->w + 64 * (k + SLICE_PAIRS) : w + count * x->panel_stride;
@@ -125,5 +129,41 @@ void matmul_bf16_avx512bf16(const struct matmul *x) {
         }
     }
 }
+
+// MARK: Attention of one head, in bf16
+
+#define HEAD(name) name##_bf16
+typedef uint16_t operand;
+
+INLINE void store_operands(operand *to, f32x16 values) {
+    const __m256bh halves = _mm512_cvtneps_pbh((__m512)values);
+    memcpy(to, &halves, sizeof halves);
+}
+
+INLINE void store_pair(operand *panel, long pair, f32x16 even, f32x16 odd) {
+    const u32x16 both = narrow_pairs(even, odd);
+    memcpy(panel + 32 * pair, &both, sizeof both);
+}
+
+INLINE void turn(const float *x, long x_stride, long rows, long columns, operand *y) {
+    turn_pairs(x, x_stride, rows, columns, y, KERNELS_HEAD_QUERIES);
+}
+
+INLINE void multiply_operands(
+    long rows, long panels, const operand *a, long a_stride, const operand *w, long panel_stride, long pairs,
+    float *sums, long stride, bool adds)
+{
+    for (long p = 0, count; p < panels; p += count) {
+        count = panels_of_tile(panels - p);
+        const struct sums s = {.partial = sums + 16 * p, .stride = stride, .resumes = adds};
+        tiles(rows, count, (const char *)a, 2 * a_stride, (const char *)(w + p * panel_stride), 2 * panel_stride, pairs,
+              s, 0);
+    }
+}
+
+#include "attention_kernels.h"
+
+void attend_head_avx512bf16(const struct head_attention *x) { HEAD(attend_head)(x); }
+void attend_head_backward_avx512bf16(const struct head_attention *x) { HEAD(attend_head_backward)(x); }
 #pragma clang attribute pop
 #endif

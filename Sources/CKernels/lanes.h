@@ -183,6 +183,27 @@ INLINE void transpose16(u32x16 *x) {
         LANES(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
 }
 
+// y (columns, y_stride) = x (rows, x_stride) transposed and rounded to bf16, zero from `rows` to the stride, an even one.
+INLINE void turn_pairs(const float *x, long x_stride, long rows, long columns, uint16_t *y, long y_stride) {
+    for (long r = 0; r < y_stride; r += 32)
+        for (long c = 0; c < columns; c += 16) {
+            const long part = columns - c < 16 ? columns - c : 16, left = y_stride - r < 32 ? y_stride - r : 32;
+            u32x16 words[16];
+            const float *from = x + r * x_stride + c;
+            if (part == 16 && r + 32 <= rows) {
+                _Pragma("clang loop unroll(full)") for (int i = 0; i < 16; i++)
+                    words[i] = narrow_pairs(load16(from + 2 * i * x_stride), load16(from + (2 * i + 1) * x_stride));
+            } else {
+                for (long i = 0; i < 32; i += 2, from += 2 * x_stride)
+                    words[i / 2] = narrow_pairs(
+                        r + i < rows ? load_part(from, part, 0) : splat(0),
+                        r + i + 1 < rows ? load_part(from + x_stride, part, 0) : splat(0));
+            }
+            transpose16(words);
+            for (long i = 0; i < part; i++) memcpy(y + (c + i) * y_stride + r, &words[i], (size_t)(2 * left));
+        }
+}
+
 // MARK: Quantisation to -127...127
 
 struct quantum {

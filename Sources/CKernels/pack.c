@@ -246,10 +246,8 @@ void kernels_transpose(const float *x, long x_stride, long rows, long columns, f
         for (long c = 0; c < columns; c++) y[c * y_stride + rows] = 0;
 }
 
-// Queries of a block; see training_kernels.h.
-#define QUERIES 48
-
+// See attention_kernels.h.
 long kernels_head_attention_scratch(long keys, long head_size) {
     const long width = (keys + 15) / 16 * 16, columns = (head_size + 15) / 16 * 16;
-    return 5 * width * columns + 4 * QUERIES * width + 2 * QUERIES * columns;
+    return 5 * width * columns + 4 * KERNELS_HEAD_QUERIES * width + 3 * KERNELS_HEAD_QUERIES * columns;
 }

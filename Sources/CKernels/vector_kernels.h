@@ -417,6 +417,34 @@ static float VARIANT(log_sum_exp)(const float *x, long count) {
 
 #include "training_kernels.h"
 
+// MARK: Attention of one head, in floats
+
+#define HEAD(name) VARIANT(name)
+typedef float operand;
+
+INLINE void store_operands(operand *to, f32x16 values) { store16(to, values); }
+
+INLINE void store_pair(operand *panel, long pair, f32x16 even, f32x16 odd) {
+    store16(panel + 32 * pair, even);
+    store16(panel + 32 * pair + 16, odd);
+}
+
+INLINE void turn(const float *x, long x_stride, long rows, long columns, operand *y) {
+    transpose_block(x, x_stride, rows, columns, y, KERNELS_HEAD_QUERIES);
+    if (rows % 2 != 0)
+        for (long c = 0; c < columns; c++) y[c * KERNELS_HEAD_QUERIES + rows] = 0;
+}
+
+INLINE void multiply_operands(
+    long rows, long panels, const operand *a, long a_stride, const operand *w, long panel_stride, long pairs,
+    float *sums, long stride, bool adds)
+{
+    VARIANT(tiles_f32)(
+        rows, panels, a, a_stride, (const char *)w, 4 * panel_stride, pairs, sums, stride, adds, (const char *)w, 0);
+}
+
+#include "attention_kernels.h"
+
 // A variant's table; what differs between variants of one width is given.
 #define VECTOR_KERNELS(NAME, ...)                                                                                      \
     {                                                                                                                  \

@@ -315,4 +315,30 @@ import Testing
         expectClose(found.dk, expected.dk, 1e-4)
         expectClose(found.dv, expected.dv, 1e-4)
     }
+
+    static let narrowAttention = KernelVariantTests.vectors.filter { $0.table.pointee.attend_head_bf16 != nil }
+
+    @Test(arguments: narrowAttention, headCases)
+    func `Attention in bf16 is that in floats but for the rounding`(_ variant: Variant, _ x: HeadCase) {
+        var narrow = variant.table.pointee
+        narrow.attend_head = narrow.attend_head_bf16
+        narrow.attend_head_backward = narrow.attend_head_backward_bf16
+        let head = Head(x)
+        let (found, expected) = (
+            head.run(narrow, backward: true), head.run(KernelVariantTests.plain, backward: true)
+        )
+        func distance(_ path: KeyPath<Head.Result, [Float]>) -> Float {
+            let (one, other) = (found[keyPath: path], expected[keyPath: path])
+            let squares = zip(one, other).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+            return (squares / other.reduce(0) { $0 + $1 * $1 }).squareRoot()
+        }
+        for path in [\.out, \.logSums, \.dv] as [KeyPath<Head.Result, [Float]>] {
+            #expect(distance(path) < 4e-3)
+        }
+        // A query's only key has a weight of 1, whatever the two are.
+        if x.context + x.count > 1 {
+            #expect(distance(\.dq) < 1e-2)
+            #expect(distance(\.dk) < 1e-2)
+        }
+    }
 }

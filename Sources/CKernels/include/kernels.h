@@ -21,6 +21,8 @@
 // Positions a page of the key-value cache holds.
 #define KERNELS_PAGE 16
 #define KERNELS_MAX_HEAD 256
+// Queries that attend_head computes at a time.
+#define KERNELS_HEAD_QUERIES 48
 // A call of matmul covers at most so many panels and rows.
 #define KERNELS_MATMUL_PANELS 8
 #define KERNELS_MATMUL_ROWS 96
@@ -124,6 +126,9 @@ struct kernels {
     // Backward: d... of an input or a weight is added to, unless it says otherwise.
     void (*attend_head)(const struct head_attention *);
     void (*attend_head_backward)(const struct head_attention *);
+    // The same with what enters products rounded to bf16; null where that is no faster.
+    void (*attend_head_bf16)(const struct head_attention *);
+    void (*attend_head_backward_bf16)(const struct head_attention *);
     void (*rms_norm_backward)(
         const float *x, const float *weight, float offset, float epsilon, const float *dy, float *dx, float *dweight,
         long count);

@@ -344,7 +344,7 @@ package final class TrainableModel: @unchecked Sendable {
         let group = c.headCount / c.keyValueHeadCount
         let outStride = plan.layers[layer].attentionOutput.inputStride
         let queryKeyValue = kept.queryKeyValue.pointer
-        let function = backward == nil ? kernels.functions.attend_head! : kernels.functions.attend_head_backward!
+        let function = backward == nil ? kernels.attendHead : kernels.attendHeadBackward
         let dAttended = memory.dAttended.pointer
         let longest = pass.trees.joined().map { $0.context + $0.count }.max() ?? 0
         memory.growScratch(kernels_head_attention_scratch(longest, c.headSize), workers: kernels.pool.threadCount)

@@ -8,6 +8,8 @@ final class TrainingKernels {
     let kernels: Kernels
     let functions: kernels
     let format: PackedMatrix.Format
+    /// Attention of one head, in the compute format where the variant has that.
+    let attendHead, attendHeadBackward: (UnsafePointer<head_attention>?) -> Void
     private let weights: PackedMatrix
     private let inputs: PackedMatrix
     private var low = FloatBuffer(count: 0)
@@ -18,6 +20,11 @@ final class TrainingKernels {
         self.kernels = kernels
         functions = kernels.functions
         self.format = format
+        let isNarrow = format == .bf16
+        attendHead = isNarrow ? functions.attend_head_bf16 ?? functions.attend_head : functions.attend_head
+        attendHeadBackward =
+            isNarrow
+            ? functions.attend_head_backward_bf16 ?? functions.attend_head_backward : functions.attend_head_backward
         weights = PackedMatrix(format: format)
         inputs = PackedMatrix(format: format)
     }
