@@ -137,7 +137,7 @@ package final class TrainableModel: @unchecked Sendable {
         rotate(layer, pass, kept.queryKeyValue.pointer, rotaryTables)
         attend(layer, pass, kept, backward: nil)
         let hidden = kept.hidden.pointer
-        memcpy(hidden, x, 4 * rows * width)
+        kernels.forRows(rows, cost: width) { memcpy(hidden + $0 * width, x + $0 * width, 4 * width) }
         addProjected(
             plan.attentionOutput, kept.attended.pointer, plan.attentionPostNorm, kept.rawAttention, into: hidden, rows)
         kernels.normalize(
@@ -151,7 +151,8 @@ package final class TrainableModel: @unchecked Sendable {
         let rows = pass.rowCount
         let kept = memory.layer(layer)
         activate(layer, rows)
-        memcpy(next, kept.hidden.pointer, 4 * rows * width)
+        let hidden = kept.hidden.pointer
+        kernels.forRows(rows, cost: width) { memcpy(next + $0 * width, hidden + $0 * width, 4 * width) }
         let plan = plan.layers[layer]
         addProjected(
             plan.down, memory.activation.pointer, plan.feedForwardPostNorm, kept.rawFeedForward, into: next, rows)
@@ -393,7 +394,7 @@ package final class TrainableModel: @unchecked Sendable {
         let gradients = AttentionGradients(
             dQueries: memory.dHeads.pointer, dKeys: memory.dHeads.pointer + rows * headStride,
             dValues: memory.dHeads.pointer + 2 * rows * headStride, stride: headStride)
-        memset(gradients.dKeys, 0, 8 * rows * headStride)
+        kernels.forRows(2 * rows, cost: headStride) { memset(gradients.dKeys + $0 * headStride, 0, 4 * headStride) }
         attend(layer, pass, kept, backward: gradients)
         let d = memory.dQueryKeyValue.pointer
         let group = c.headCount / c.keyValueHeadCount

@@ -31,6 +31,8 @@ import Training
         var references: [[PairLogProbs]] = []
         let reference = options.keepsReference ? TrainableModel(model, weights: ParameterStore(frozen: store)) : nil
         if options.isDPO, reference == nil {
+            // The first pass brings memory into being.
+            _ = model.logProbs(TrainingPass.passes(steps[0], limit: options.rows, withPrompts: false)[0])
             let start = now()
             references = steps.map { examples in
                 TrainingPass.passes(examples, limit: options.rows, withPrompts: false).flatMap { model.logProbs($0) }
@@ -210,7 +212,8 @@ struct Options {
             case "--dtype": format = try Options.known(PackedMatrix.Format(rawValue: value), flag, value)
             case "--pairs": pairs = try Options.known(Int(value), flag, value)
             case "--prompt": promptLength = try Options.known(Int(value), flag, value)
-            case "--steps": steps = try Options.known(Int(value), flag, value)
+            // The first one is not counted.
+            case "--steps": steps = try Options.known(Int(value).flatMap { $0 > 1 ? $0 : nil }, flag, value)
             case "--threads": threads = try Options.known(Int(value), flag, value)
             case "--rows": rows = try Options.known(Int(value), flag, value)
             case "--recompute": recomputes = value == "yes"
