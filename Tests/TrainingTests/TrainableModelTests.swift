@@ -78,35 +78,41 @@ import Training
     func `Recomputation and threads change no bit of a gradient`(_ folder: String) throws {
         let own = try CheckpointFolder()
         let path = folder.isEmpty ? own.path : folder
-        var all: [[[UInt32]]] = []
-        for (threads, recomputes) in [(1, false), (2, true), (3, false)] {
-            let test = try TestModel(path, threads: threads, recomputes: recomputes)
-            var pass = TrainingPass()
-            for pair in test.pairs(seed: 9, count: 3) { pass.append(pair) }
-            let sums = test.model.forward(pass)
-            test.model.backward(pass, sums.map { _ in PairGradient(chosen: 0.5, rejected: -0.25) })
-            let store = test.model.weights
-            all.append(
-                store.parameters.indices.map { index in
-                    UnsafeBufferPointer(start: store.gradient(index)!, count: store.parameters[index].floatCount).map {
-                        $0.bitPattern
-                    }
-                })
+        for format in [PackedMatrix.Format.f32, .bf16] {
+            let all = try [(1, false), (2, true), (3, false)].map { threads, recomputes in
+                try gradientBits(TestModel(path, threads: threads, recomputes: recomputes, format: format))
+            }
+            #expect(all[0] == all[1], "\(format)")
+            #expect(all[0] == all[2], "\(format)")
         }
-        #expect(all[0] == all[1])
-        #expect(all[0] == all[2])
     }
 
-    /// Logits of a few tokens at a time, computed again on the way back.
+    /// Of a pass of three pairs, for every parameter. Logits are in several blocks, kept where nothing is recomputed.
+    private func gradientBits(_ test: TestModel) -> [[UInt32]] {
+        test.model.vocabularyBlock = 48
+        if test.model.recomputesActivations { test.model.logitBytes = 0 }
+        var pass = TrainingPass()
+        for pair in test.pairs(seed: 9, count: 3) { pass.append(pair) }
+        let sums = test.model.forward(pass)
+        test.model.backward(pass, sums.map { _ in PairGradient(chosen: 0.5, rejected: -0.25) })
+        let store = test.model.weights
+        return store.parameters.indices.map { index in
+            UnsafeBufferPointer(start: store.gradient(index)!, count: store.parameters[index].floatCount).map {
+                $0.bitPattern
+            }
+        }
+    }
+
+    /// Logits of a few tokens at a time.
     @Test(arguments: folders + [""])
     func `A vocabulary in parts gives the same log-probabilities and gradients`(_ folder: String) throws {
         let own = try CheckpointFolder()
         let path = folder.isEmpty ? own.path : folder
         var sums: [[PairLogProbs]] = []
         var gradients: [[Float]] = []
-        for bytes in [nil, 1] {
-            let test = try TestModel(path, recomputes: true)
-            if let bytes { test.model.logitBytes = bytes }
+        for block in [1 << 20, 16] {
+            let test = try TestModel(path)
+            test.model.vocabularyBlock = block
             var pass = TrainingPass()
             for pair in test.pairs(seed: 9, count: 3) { pass.append(pair) }
             sums.append(test.model.forward(pass))
@@ -123,6 +129,36 @@ import Training
         }
         let largest = gradients[0].map(abs).max()!
         #expect(zip(gradients[0], gradients[1]).allSatisfy { abs($0 - $1) < 1e-5 * largest })
+    }
+
+    /// However large a vocabulary is beside the memory for its logits.
+    @Test func `A pair's log-probabilities are the same to the bit in any company, with logits kept or not`() throws {
+        let own = try CheckpointFolder()
+        let test = try TestModel(own.path, format: .bf16)
+        test.model.vocabularyBlock = 48
+        test.model.logitBytes = 32 << 10
+        let pairs = test.pairs(seed: 2, count: 6)
+        var together = TrainingPass()
+        for pair in pairs { together.append(pair) }
+        let found = test.model.logProbs(together)
+        for (pair, sums) in zip(pairs, found) {
+            var alone = TrainingPass()
+            alone.append(pair)
+            #expect(test.model.logProbs(alone)[0] == sums)
+            #expect(test.model.forward(alone)[0] == sums)
+        }
+    }
+
+    @Test func `A pass that predicts nothing leaves no gradient in the head`() throws {
+        let own = try CheckpointFolder()
+        let test = try TestModel(own.path)
+        let ids = test.pairs(seed: 2, count: 1)[0].rows[0].ids
+        var pass = TrainingPass()
+        pass.append(TokenizedPair(chosen: TokenizedRow(ids: ids, targets: []), rejected: nil))
+        _ = test.model.forward(pass)
+        test.model.backward(pass, [PairGradient(chosen: 1, rejected: 0)])
+        let gradients = try #require(test.model.weights.training).gradients
+        #expect(UnsafeBufferPointer(start: gradients.pointer, count: gradients.count).allSatisfy { $0 == 0 })
     }
 
     @Test(arguments: folders + [""])

@@ -3,9 +3,9 @@
 // Every kernel exists in plain C (the reference, and what a reader should read first) and in vector variants, chosen once
 // at run time from what the CPU has. In f32 and bf16 every output element is one chain of fused multiply-adds in the order
 // of the inner index, whatever the number of rows, the variant's width or the split over threads: plain C, AVX2 and
-// AVX-512 agree to the last bit, and a row's result never depends on its neighbours. AMX adds 32 products at a time inside
-// the tile unit, in an order of its own that does not depend on the rows either, and flushes denormals to zero. Where both
-// sides are int8 the sums are exact, and all variants agree.
+// AVX-512 agree to the last bit, and a row's result never depends on its neighbours. In bf16, AMX (32 products at a time)
+// and AVX512_BF16 (pairs of products) round both sides to bf16, add in an order of their own that does not depend on the
+// rows either, and flush denormals to zero. Where both sides are int8 the sums are exact, and all variants agree.
 //
 // Weights are packed once, in panels of 16 columns:
 //   f32   (panels, inner, 16)

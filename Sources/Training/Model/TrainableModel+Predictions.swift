@@ -7,7 +7,7 @@ struct HeadMemory {
     /// Normed final states of the rows that predict something.
     var states = FloatBuffer(count: 0)
     var dStates = FloatBuffer(count: 0)
-    /// Of the rows that predict something and some tokens of the vocabulary.
+    /// Of the rows that predict something: one block of the vocabulary after the other, or one at a time.
     var logits = FloatBuffer(count: 0)
     /// ln sum exp of the logits, a predicting row.
     var logSums: [Float] = []
@@ -15,32 +15,27 @@ struct HeadMemory {
     var holdsAllLogits = false
 }
 
-/// From hidden states to log-probabilities and back, some tokens of the vocabulary at a time: where the logits of all are
-/// more than may be in memory, they are computed again on the way back.
+/// From hidden states to log-probabilities and back, a block of the vocabulary at a time: where the logits of all are more
+/// than may be in memory, they are computed again on the way back.
 extension TrainableModel {
-    /// Tokens whose logits are in memory at once.
-    private func block(rows: Int) -> Int {
-        let tokens = logitBytes / (4 * max(1, rows)) / 16 * 16
-        return min(max(16, tokens), PackedMatrix.padded(configuration.vocabularySize))
-    }
-
-    private func blocks(rows: Int) -> [Range<Int>] {
-        let block = block(rows: rows)
-        return stride(from: 0, to: configuration.vocabularySize, by: block).map {
-            $0..<min($0 + block, configuration.vocabularySize)
+    private var blocks: [Range<Int>] {
+        stride(from: 0, to: configuration.vocabularySize, by: vocabularyBlock).map {
+            $0..<min($0 + vocabularyBlock, configuration.vocabularySize)
         }
     }
 
     func predict(_ pass: TrainingPass, keepsLogits: Bool) -> [PairLogProbs] {
         let rows = pass.predictingRows
-        let blocks = blocks(rows: rows.count)
         takeStates(rows)
-        memory.head.holdsAllLogits = keepsLogits && blocks.count == 1
+        let vocabulary = PackedMatrix.padded(configuration.vocabularySize)
+        memory.head.holdsAllLogits = keepsLogits && 4 * rows.count * vocabulary <= logitBytes
+        let held = even(rows.count) * (memory.head.holdsAllLogits ? vocabulary : min(vocabularyBlock, vocabulary))
+        if memory.head.logits.count < held { memory.head.logits = FloatBuffer(count: held) }
         var logSums = [Double](repeating: -.infinity, count: rows.count)
         var targetLogits = rows.map { [Float](repeating: 0, count: pass.targets[$0].count) }
         for block in blocks {
             computeLogits(rows.count, block)
-            let logits = memory.head.logits.pointer
+            let logits = logits(rows.count, block)
             let stride = PackedMatrix.padded(block.count)
             logSums.withUnsafeMutableBufferPointer { logSums in
                 let logSums = logSums.baseAddress!
@@ -48,7 +43,7 @@ extension TrainableModel {
                     let sum = Double(kernels.functions.log_sum_exp(logits + place * stride, block.count))
                     let most = max(sum, logSums[place])
                     logSums[place] =
-                        blocks.count == 1 ? sum : most + log(exp(sum - most) + exp(logSums[place] - most))
+                        block.lowerBound == 0 ? sum : most + log(exp(sum - most) + exp(logSums[place] - most))
                 }
             }
             for (place, row) in rows.enumerated() {
@@ -86,11 +81,11 @@ extension TrainableModel {
     func predictBackward(_ pass: TrainingPass, _ gradients: [PairGradient], into d: Floats) {
         let rows = pass.predictingRows
         let dStates = memory.head.dStates.pointer
-        for block in blocks(rows: rows.count) {
+        for block in blocks where !rows.isEmpty {
             if !memory.head.holdsAllLogits { computeLogits(rows.count, block) }
             turnIntoGradients(pass, gradients, rows, block)
             kernels.applyBackward(
-                projection(block), weights, nil, memory.head.states.pointer, memory.head.logits.pointer,
+                projection(block), weights, nil, memory.head.states.pointer, logits(rows.count, block),
                 rows: rows.count, into: dStates, add: block.lowerBound > 0)
         }
         memory.head.holdsAllLogits = false
@@ -108,13 +103,11 @@ extension TrainableModel {
 
     /// The normed final states of the rows that predict something.
     private func takeStates(_ rows: [Int]) {
-        let even = (rows.count + 1) / 2 * 2
-        if memory.head.states.count < even * width {
-            memory.head.states = FloatBuffer(count: even * width)
-            memory.head.dStates = FloatBuffer(count: even * width)
+        let count = even(rows.count) * width
+        if memory.head.states.count < count {
+            memory.head.states = FloatBuffer(count: count)
+            memory.head.dStates = FloatBuffer(count: count)
         }
-        let logits = even * block(rows: rows.count)
-        if memory.head.logits.count < logits { memory.head.logits = FloatBuffer(count: logits) }
         let hidden = memory.input(plan.layers.count)
         let states = memory.head.states.pointer
         kernels.forRows(rows.count, cost: width) { place in
@@ -125,7 +118,7 @@ extension TrainableModel {
             count: configuration.hiddenSize)
     }
 
-    /// The output projection of some tokens.
+    /// The output projection of a block.
     private func projection(_ block: Range<Int>) -> Projection {
         var part = plan.output.parts[0]
         part.firstOutput = block.lowerBound
@@ -133,9 +126,17 @@ extension TrainableModel {
         return Projection(parts: [part], inputs: plan.output.inputs)
     }
 
-    /// The logits of some tokens, capped.
+    /// Where the logits of a block are, (rows, block).
+    private func logits(_ rows: Int, _ block: Range<Int>) -> Floats {
+        memory.head.logits.pointer + (memory.head.holdsAllLogits ? even(rows) * block.lowerBound : 0)
+    }
+
+    /// The last of so many rows may be one that is multiplied by zero.
+    private func even(_ rows: Int) -> Int { (rows + 1) / 2 * 2 }
+
+    /// The logits of a block, capped.
     private func computeLogits(_ rows: Int, _ block: Range<Int>) {
-        let logits = memory.head.logits.pointer
+        let logits = logits(rows, block)
         kernels.apply(projection(block), weights, nil, memory.head.states.pointer, rows: rows, into: logits)
         if let cap = configuration.finalSoftcap {
             let stride = PackedMatrix.padded(block.count)
@@ -147,7 +148,7 @@ extension TrainableModel {
     private func turnIntoGradients(
         _ pass: TrainingPass, _ gradients: [PairGradient], _ rows: [Int], _ block: Range<Int>
     ) {
-        let logits = memory.head.logits.pointer
+        let logits = logits(rows.count, block)
         let stride = PackedMatrix.padded(block.count)
         let cap = configuration.finalSoftcap ?? 0
         let logSums = memory.head.logSums

@@ -15,7 +15,10 @@ package final class TrainableModel: @unchecked Sendable {
     let kernels: TrainingKernels
     /// Whether layers run again in the backward pass instead of keeping what they computed.
     package let recomputesActivations: Bool
-    /// Bytes that logits may take: many where memory is spent on speed.
+    /// Tokens whose logits are one product: the same for every pass, so that no sum depends on what else is in it.
+    /// A multiple of 16.
+    package var vocabularyBlock = TrainableModel.vocabularyBlock
+    /// Bytes up to which logits are kept for the way back.
     package var logitBytes: Int
     let memory: PassMemory
     private var rotaryTables: [RotaryTable]
@@ -38,7 +41,7 @@ package final class TrainableModel: @unchecked Sendable {
             adapters: adapters.map { LoRAPlan(store: $0.store, rank: $0.lora.rank, scale: $0.lora.scale) })
         self.kernels = TrainingKernels(kernels, format: format)
         self.recomputesActivations = recomputesActivations
-        logitBytes = (recomputesActivations ? 16 : 160) << 20
+        logitBytes = TrainableModel.logitBytes(recomputesActivations: recomputesActivations)
         memory = PassMemory()
         (rotaryTables, reversedTables) = TrainableModel.tables(configuration)
     }
@@ -51,7 +54,7 @@ package final class TrainableModel: @unchecked Sendable {
         plan = ModelPlan(configuration, weights, adapters: nil)
         kernels = other.kernels
         recomputesActivations = other.recomputesActivations
-        logitBytes = other.logitBytes
+        (vocabularyBlock, logitBytes) = (other.vocabularyBlock, other.logitBytes)
         memory = other.memory
         (rotaryTables, reversedTables) = TrainableModel.tables(configuration)
     }
@@ -60,6 +63,13 @@ package final class TrainableModel: @unchecked Sendable {
         guard case .rotary(let rotaries) = configuration.positions else { return ([], []) }
         return (rotaries.map { RotaryTable($0) }, rotaries.map { RotaryTable($0, isReversed: true) })
     }
+
+    package static let vocabularyBlock = 4_096
+    /// Changes with every change of the order in which sums are formed: bits of two arithmetics are not mixed.
+    package static let arithmetic = "arithmetic 2"
+
+    /// Bytes up to which logits are kept: many where memory is spent on speed.
+    package static func logitBytes(recomputesActivations: Bool) -> Int { (recomputesActivations ? 16 : 160) << 20 }
 
     /// Floats from one row of hidden states to the next.
     var width: Int { PackedMatrix.padded(configuration.hiddenSize) }

@@ -73,12 +73,18 @@ struct TrainingRun {
         let c = base.configuration
         let weights = c.parameterCount
         let trained = recipe.lora == nil ? weights : loraCount
-        let rows = min(recipe.settings.rowsPerPass, longest)
+        // A pass holds as many examples as fit, and at least one.
+        let rows = max(longest, min(recipe.settings.rowsPerPass, longest * recipe.settings.batchSize))
         let kept = recipe.recomputesActivations ? c.hiddenSize : activationsPerRow
-        let reference = recipe.keepsReference && recipe.lora == nil ? 4 * weights : 0
+        let reference = recipe.keepsReference && recipe.lora == nil ? bytesPerFrozenWeight * weights : 0
+        let logits = max(
+            4 * rows * min(TrainableModel.vocabularyBlock, c.vocabularySize),
+            min(
+                TrainableModel.logitBytes(recomputesActivations: recipe.recomputesActivations),
+                4 * rows * c.vocabularySize))
         let bytes =
             4 * weights + 12 * trained + reference + 4 * rows * (kept * c.layers.count + 4 * activationsPerRow)
-            + (160 << 20)
+            + logits
         return """
             \(recipe.objective.formula)
             \(training.pairs.count) examples, \(stepCount) steps of \(recipe.settings.batchSize) x \
@@ -88,6 +94,8 @@ struct TrainingRun {
 
             """
     }
+
+    private var bytesPerFrozenWeight: Int { base.checkpoint?.storedDataType == .bf16 ? 2 : 4 }
 
     private var activationsPerRow: Int {
         let c = base.configuration
@@ -222,8 +230,8 @@ struct TrainingRun {
         _ examples: inout [TrainingExample], _ data: PreparedData, _ model: TrainableModel, _ label: String
     ) throws {
         let key = Digest.sha256(
-            "\(base.fingerprint) \(data.fingerprint) \(recipe.precision.rawValue) \(kernels.name) "
-                + "\(recipe.settings.objective.needsMismatchedRows ? recipe.settings.batchSize : 0)")
+            "\(TrainableModel.arithmetic) \(base.fingerprint) \(data.fingerprint) \(recipe.precision.rawValue) "
+                + "\(kernels.name) \(recipe.settings.objective.needsMismatchedRows ? recipe.settings.batchSize : 0)")
         let folder = Environment.cacheHome + "/evalharness/reference"
         try TrainingFiles.makeFolder(folder)
         let bar = ProgressBar(label, total: examples.count, isEnabled: showsProgress)
@@ -240,8 +248,8 @@ struct TrainingRun {
         var settings = recipe.settings
         (settings.loggingSteps, settings.evaluationSteps, settings.saveSteps) = (1, nil, nil)
         return Digest.sha256(
-            "\(settings) \(recipe.precision) \(String(describing: recipe.lora)) \(base.fingerprint) "
-                + "\(training.fingerprint) \(kernels.name)")
+            "\(TrainableModel.arithmetic) \(settings) \(recipe.precision) \(String(describing: recipe.lora)) "
+                + "\(base.fingerprint) \(training.fingerprint) \(kernels.name)")
     }
 
     private func write(
