@@ -84,10 +84,25 @@ package enum Files {
         return try write(Chained(first: chunks, last: Array("\n]\n".utf8)), to: path)
     }
 
+    /// Between a file's name and the number of the process that writes it.
+    private static let partialMark = ".partial-"
+
+    /// Removes what processes left that were killed while they wrote.
+    static func removePartialFiles(in folder: String) throws(EvaluationError) {
+        for name in names(in: folder) {
+            guard let mark = name.firstRange(of: partialMark), let writer = Int32(name[mark.upperBound...]) else {
+                continue
+            }
+            // One that is still there may finish it.
+            if writer > 0, kill(writer, 0) == 0 || errno == EPERM { continue }
+            try remove("\(folder)/\(name)")
+        }
+    }
+
     private static func write(_ chunks: some Sequence<[UInt8]>, to path: String) throws(EvaluationError) -> String {
         let folder = parent(of: path)
         try makeFolder(folder)
-        let temporary = "\(path).partial-\(getpid())"
+        let temporary = path + partialMark + "\(getpid())"
         let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
         guard descriptor >= 0 else { throw writeFailure(path, errno, creating: true) }
         let digest = RunningDigest()

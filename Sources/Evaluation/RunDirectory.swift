@@ -19,6 +19,8 @@ package struct RunDirectory: Sendable {
     /// FastChat's and arena-hard-auto's, in place of the first two.
     package var modelAnswer: String { path + "/model_answer.jsonl" }
     package var modelJudgment: String { path + "/model_judgment.jsonl" }
+    /// Of several models a file each.
+    package var modelAnswers: String { path + "/model_answer" }
 
     /// A run's folder holds the results of one judge, baseline and prompt set: others are never written over it.
     ///
@@ -59,6 +61,8 @@ package struct RunDirectory: Sendable {
 package final class RunLock: Sendable {
     private let descriptor: Int32
 
+    /// Takes the run, and removes the files that an owner who was killed did not finish.
+    ///
     /// - Throws: `busy` naming the owner.
     package init(_ run: RunDirectory, stateHome: String) throws(EvaluationError) {
         let folder = "\(stateHome)/evalharness/locks"
@@ -82,6 +86,7 @@ package final class RunLock: Sendable {
         let owner = Array("process \(getpid())".utf8)
         ftruncate(descriptor, 0)
         pwrite(descriptor, owner, owner.count, 0)
+        for folder in [run.path, run.modelAnswers] { try Files.removePartialFiles(in: folder) }
     }
 
     deinit { close(descriptor) }

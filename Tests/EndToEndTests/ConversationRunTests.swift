@@ -107,16 +107,14 @@ import Testing
         let expected = try space.files("whole/\(benchmark)/mine", without: whole.baseURL)
         #expect(Set(expected.keys) == ["model_answer.jsonl", "model_judgment.jsonl", "scores.json", "run.json"])
 
-        let counter = Counter(threshold: calls / 2)
-        let flaky = server(verdicts) { _, _, _ in
-            counter.add()
-            return false
-        }
+        let dam = Dam(after: calls / 2)
+        let flaky = server(verdicts) { _, _, _ in dam.holdsNext() }
         let killed = space.command(arguments(benchmark, flaky, "killed", "killed.sqlite"))
         try killed.start()
-        counter.reached.wait()
+        await dam.isFull()
         kill(killed.processID, SIGKILL)
         #expect(await killed.finish().status != 0)
+        dam.open()
         let resumed = try await space.command(arguments(benchmark, flaky, "killed", "killed.sqlite")).run()
         #expect(resumed.status == 0, "\(resumed.errorText)")
         #expect(flaky.askings.values.reduce(0, +) <= calls + 8)

@@ -29,26 +29,20 @@ import Testing
     @Test(
         "Killed at several moments and resumed, the files are those of an uninterrupted run", arguments: [1, 9, 30, 55])
     func killed(after threshold: Int) async throws {
-        let counter = Counter(threshold: threshold)
-        let server = JudgeServer(rude: { _, _, _ in
-            counter.add()
-            return false
-        })
+        let server = JudgeServer()
         let whole = try await space.command(arguments(server.model, results: "whole", evidence: "whole.sqlite")).run()
         #expect(whole.status == 0, "\(whole.errorText)")
         let expected = try space.files("whole/alpacaeval/own-model", without: server.baseURL)
         #expect(expected.count == 5)
 
-        let again = Counter(threshold: threshold)
-        let flaky = JudgeServer(rude: { _, _, _ in
-            again.add()
-            return false
-        })
+        let dam = Dam(after: threshold)
+        let flaky = JudgeServer(rude: { _, _, _ in dam.holdsNext() })
         let killed = space.command(arguments(flaky.model, results: "killed", evidence: "killed.sqlite"))
         try killed.start()
-        again.reached.wait()
+        await dam.isFull()
         kill(killed.processID, SIGKILL)
         #expect(await killed.finish().status != 0)
+        dam.open()
         let resumed = try await space.command(arguments(flaky.model, results: "killed", evidence: "killed.sqlite"))
             .run()
         #expect(resumed.status == 0, "\(resumed.errorText)")
@@ -90,9 +84,9 @@ import Testing
     @Test("A second process on the same run exits 75 and names the owner; Ctrl-C keeps everything and exits 130")
     func lockAndInterrupt() async throws {
         let gate = DispatchSemaphore(value: 0)
-        let counter = Counter(threshold: 4)
-        let server = JudgeServer(rude: { _, asking, _ in
-            counter.add()
+        let dam = Dam(after: 4)
+        let server = JudgeServer(rude: { _, _, _ in
+            _ = dam.holdsNext()
             gate.wait()
             gate.signal()
             return false
@@ -100,7 +94,7 @@ import Testing
         let arguments = arguments(server.model, results: "r", evidence: "e.sqlite")
         let first = space.command(arguments)
         try first.start()
-        counter.reached.wait()
+        await dam.isFull()
         let second = try await space.command(arguments).run()
         #expect(second.status == 75)
         #expect(second.errorText.contains("process \(first.processID)"), "\(second.errorText)")

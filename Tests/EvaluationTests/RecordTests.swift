@@ -1,5 +1,6 @@
 import Chat
 import Evaluation
+import Foundation
 import TestSupport
 import Testing
 
@@ -167,5 +168,19 @@ import Testing
         }
         #expect(
             try RunDirectory(resultsFolder: "r", benchmark: "b", model: "a\u{0}\u{202E}/../x").path == "r/b/a___.._x")
+    }
+
+    @Test("Who takes a run removes the files that killed processes did not finish, and nothing else")
+    func partialFiles() throws {
+        let folder = try TemporaryFolder()
+        let run = RunDirectory(path: "\(folder.path)/r/b/m")
+        var kept = ["r/b/m/scores.json", "r/b/m/notes.partial-draft", "r/b/m/model_answer/x.partial-1.jsonl"]
+        // Of no process, and of this one.
+        let left = ["r/b/m/scores.json.partial-2000000001", "r/b/m/model_answer/x.jsonl.partial-2000000002"]
+        kept.append("r/b/m/run.json.partial-\(ProcessInfo.processInfo.processIdentifier)")
+        for name in kept + left { try folder.write("", name) }
+        _ = try RunLock(run, stateHome: "\(folder.path)/state")
+        for name in kept { #expect(SharedData.exists("\(folder.path)/\(name)"), "\(name)") }
+        for name in left { #expect(!SharedData.exists("\(folder.path)/\(name)"), "\(name)") }
     }
 }
