@@ -55,6 +55,11 @@ package struct PublishedAnnotations: Hashable, Sendable {
         }
     }
 
+    /// The model's outputs, for an audit.
+    package var auditedOutputs: [AuditedOutput] {
+        rows.enumerated().map { AuditedOutput(key: "\($0)", prompt: $1.instruction, text: $1.modelOutput) }
+    }
+
     /// Who judged: the annotators' names, and the models that answered for them where these are not `official`.
     ///
     /// - Parameter official: the fingerprint of the model that the benchmark's own judge has.

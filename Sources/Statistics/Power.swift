@@ -1,4 +1,4 @@
-private let power = 0.8
+let power = 0.8
 
 /// The smallest true difference that a two-sided test at `alpha` finds with a power of 80 %, in the unit of the standard
 /// error: (z₁₋α⸝₂ + z₀.₈) · SE.

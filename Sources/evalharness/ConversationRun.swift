@@ -16,8 +16,14 @@ struct ConversationRun {
         mode = pipeline.options.mode ?? .single
     }
 
-    func perform() async throws {
+    /// - Parameter forGate: whether a gate says what came of it, and has its own limit of missing verdicts.
+    func perform(forGate: Bool = false) async throws {
         Interruption.shared.arm()
+        if options.canary ?? 0 > 0 {
+            throw EvaluationError.configuration(
+                "--canary is for benchmarks whose outputs are compared one by one, not for \(benchmark.id): leave it out."
+            )
+        }
         if options.asking.dryRun {
             try await estimate().show(asJSON: true)
             return
@@ -50,10 +56,12 @@ struct ConversationRun {
         }
         hashes["scores.json"] = .string(try Files.write(.object(scores), to: directory.scores))
         try Files.write(record.json(files: hashes), to: directory.run)
-        show(boards, .object(scores), notes, directory)
-        let limit = MissingLimit(options.missingLimit)
-        for board in boards where !board.isStyled { try limit.check(board) }
-        try limit.check(unscored: found.unscored)
+        if !forGate {
+            show(boards, .object(scores), notes, directory)
+            let limit = MissingLimit(options.missingLimit ?? MissingLimit.usual)
+            for board in boards where !board.isStyled { try limit.check(board) }
+            try limit.check(unscored: found.unscored)
+        }
         _ = consume lock
     }
 
@@ -120,7 +128,7 @@ struct ConversationRun {
 
     /// What the run that is replaced left would pass for this one's.
     private func removeOutputs(besides kept: [String], in directory: RunDirectory) throws(EvaluationError) {
-        let folder = Files.names(in: "\(directory.path)/model_answer").map { "model_answer/\($0)" }
+        let folder = Files.names(in: directory.modelAnswers).map { "model_answer/\($0)" }
         for name in ["model_answer.jsonl"] + folder where name.hasSuffix(".jsonl") && !kept.contains(name) {
             try Files.remove("\(directory.path)/\(name)")
         }

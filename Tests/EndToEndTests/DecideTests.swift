@@ -81,7 +81,7 @@ struct DecideTests {
     @Test func `A gate passes, fails and refuses by its exit code, and leaves its reports`() async throws {
         let policy = "benchmark: alpacaeval\nrules: [{metric: win_rate, margin: 3}]\nrefuse_flags: false\n"
         try space.folder.write(policy, "gate.yaml")
-        for (candidate, baseline, code) in [("long", "short", Int32(0)), ("short", "long", 1), ("long", "long", 0)] {
+        for (candidate, baseline, code) in [("long", "short", Int32(0)), ("short", "long", 1), ("long", "long", 2)] {
             let saved = try await space.run("gate", "save", "results/alpacaeval/\(baseline)", "-o", "baseline.json")
             #expect(saved.status == 0, "\(saved.errorText)")
             let gate = try await space.command(
@@ -93,6 +93,9 @@ struct DecideTests {
             #expect(gate.status == code, "\(gate.errorText)")
             #expect(try space.json("gate.json")["exit_code"]?.integer == Int(code))
             #expect(gate.errorText.contains("::error") == (code == 1))
+            // A run against itself: 60 prompts are too few to rule out rare and great falls.
+            let isOpen = gate.errorText.contains("60 prompts rule out a fall of 4.87 only")
+            #expect(isOpen == (code == 2), "\(gate.errorText)")
         }
         let summary = try String(contentsOfFile: space.path("summary.md"), encoding: .utf8)
         #expect(summary.components(separatedBy: "## evalharness alpacaeval").count == 4)
@@ -115,6 +118,8 @@ struct DecideTests {
             "results/alpacaeval/long",
             "--json",
         ]
+        let estimate = try await space.command(arguments + ["--dry-run"]).run()
+        #expect(estimate.status == 0 && server.bodies.isEmpty, "\(estimate.errorText)")
         let gate = try await space.command(arguments).run()
         #expect([0, 1, 2].contains(gate.status), "\(gate.errorText)")
         let saving = try #require(try JSONValue(parsing: gate.standardOutput)["saving"])
@@ -124,6 +129,28 @@ struct DecideTests {
         // The same again costs nothing.
         #expect(try await space.command(arguments).run().standardOutput == gate.standardOutput)
         #expect(server.bodies.count == 2 * prompts)
+    }
+
+    @Test func `A gate that runs the whole benchmark has its own limit of missing verdicts, and prints one document`()
+        async throws
+    {
+        // About every fourth reply is no verdict.
+        let server = JudgeServer(top: { text in
+            Digest.sha256(text).utf8.first! % 4 == 0 ? [("neither", 1)] : JudgeServer.weights(text)
+        })
+        try space.writeJudge("{kind: token_logprobs, first: m, second: M}")
+        for (limit, code) in [("0.9", [Int32(0), 1, 2]), ("0.01", [3])] {
+            try space.folder.write(
+                "benchmark: alpacaeval\nrules: [{metric: win_rate, margin: 3}]\nrequire_same: [prompts]\nrefuse_flags: false\n"
+                    + "missing_limit: \(limit)\n", "gate.yaml")
+            let gate = try await space.run(
+                "gate", "run", "alpacaeval", "--prompts", "prompts.json", "--model", "outputs:short.json", "--judge",
+                "judges/own", "--judge-model", server.model, "--name", "gated", "--policy", "gate.yaml", "--against",
+                "results/alpacaeval/long", "--json", "--junit", "junit.xml")
+            #expect(code.contains(gate.status), "\(gate.errorText)")
+            #expect(try JSONValue(parsing: gate.standardOutput)["schema"]?.string == "evalharness.gate/1")
+            #expect(SharedData.exists(space.path("junit.xml")))
+        }
     }
 
     @Test func `An audit flags a constant model by its exit code`() async throws {

@@ -69,10 +69,20 @@ struct GateTests {
         fewer.rows.removeLast(40)
         var other = MadeRuns.run("new", rate: 60)
         other.benchmark = "mt-bench"
+        var unanswered = MadeRuns.run("new", rate: 60)
+        unanswered.unanswered = 10
+        var halves = MadeRuns.run("new", rate: 60)
+        for place in halves.rows.indices {
+            (halves.rows[place].asked, halves.rows[place].lost) = (2, place < 40 ? 1 : 0)
+        }
+        var longer = MadeRuns.run("new", rate: 60)
+        longer.rows[7].baselineLength? += 1
         let cases: [(RunSnapshot, String)] = [
             (MadeRuns.run("new", rate: 60, judge: "k"), "another judge"),
             (MadeRuns.run("new", rate: 60, missing: 10), "10 of 300 verdicts are missing"), (flagged, "constant"),
             (other, "the policy is for alpacaeval"), (fewer, "40 of the 300 prompts"),
+            (unanswered, "10 of 310 verdicts are missing"), (halves, "40 of 600 verdicts are missing"),
+            (longer, "other outputs of what both were compared to"),
         ]
         for (candidate, words) in cases {
             let gate = try gate(candidate, baseline)
@@ -85,10 +95,52 @@ struct GateTests {
         #expect(try gate(MadeRuns.run("new", rate: 60, missing: 10), baseline, "missing_limit: 0.05").exitCode == 0)
     }
 
+    @Test func `A baseline whose verdicts are missing is no baseline`() throws {
+        let gate = try gate(MadeRuns.run("new", rate: 50), MadeRuns.run("old", rate: 50, missing: 200))
+        #expect(gate.exitCode == 3 && gate.faults.contains { $0.contains("200 of 300 verdicts of the baseline") })
+    }
+
+    @Test func `A fact that a policy names and no run says is a fault`() throws {
+        let (candidate, baseline) = (MadeRuns.run("new", rate: 50), MadeRuns.run("old", rate: 50))
+        #expect(try gate(candidate, baseline, "require_same: [judge]").exitCode == 0)
+        let gate = try gate(candidate, baseline, "require_same: [chat template]")
+        #expect(gate.exitCode == 3 && gate.faults.contains { $0.contains("neither run says its chat template") })
+    }
+
+    @Test func `What so few prompts cannot show is not ruled out`() throws {
+        func code(_ count: Int, _ change: (Int) -> Double) throws -> Int32 {
+            var (candidate, baseline) = (
+                MadeRuns.run("a", rate: 50, prompts: count), MadeRuns.run("a", rate: 50, prompts: count)
+            )
+            for place in 0..<count {
+                let value = 30 + 0.7 * Double(place % 60)
+                baseline.rows[place].values = Cluster([value])
+                candidate.rows[place].values = Cluster([value + change(place)])
+            }
+            return try gate(candidate, baseline).exitCode
+        }
+        // The margin is 3 of 100 points: one in 33 prompts may lose all of it.
+        #expect(try code(60) { _ in 0 } == 2)
+        #expect(try code(60) { $0 == 7 ? 0.1 : 0 } == 2)
+        #expect(try code(98) { _ in 0 } == 2)
+        #expect(try code(99) { _ in 0 } == 0)
+        #expect(try code(300) { $0 == 7 ? 0.1 : 0 } == 0)
+        // After a fall of 2 points by all, one in 98.
+        #expect(try code(100) { _ in -2 } == 2)
+        #expect(try code(300) { _ in -2 } == 0)
+        // A fall by all of 20 points is 3 where 17 of 120 others rise by the whole scale.
+        #expect(try code(12) { _ in -20 } == 2)
+        #expect(try code(25) { _ in -20 } == 1)
+        #expect(try code(25) { $0 % 2 == 0 ? -30 : -10 } == 1)
+    }
+
     @Test func `A gate without a ruling has proved nothing`() throws {
         let run = MadeRuns.run("new", rate: 50)
         let gate = Gate(policy: try policy(), candidate: run, baseline: run, faults: [], rulings: [], saving: nil)
         #expect(gate.exitCode == 2)
+        let document = try Document(JUnitReport(gate, timestamp: "2026-01-31T12:00:00").xml)
+        #expect(document.elements.count { $0.name == "skipped" } == 1)
+        #expect(document.elements.first { $0.name == "testsuite" }?.attributes["tests"] == "2")
     }
 
     @Test func `A policy that makes no sense is refused by its field`() throws {

@@ -54,6 +54,26 @@ struct SequentialTestTests {
         #expect(abs(state.standardError / error - 1) < 0.02)
     }
 
+    @Test func `Many prompts without any difference do not rule out rare and great ones`() {
+        @Sendable func passes(_ seed: UInt64) -> Bool {
+            var generator = SeededGenerator(seed: seed)
+            var test = SequentialTest(
+                threshold: -3, alpha: 0.05, variates: [[Double]](repeating: [], count: 805), largest: 100)
+            // Three in a hundred prompts fall by the whole scale: three points, the threshold itself.
+            for prompt in 0..<805 {
+                test.add(prompt: prompt, value: generator.index(below: 100) < 3 ? -100 : 0)
+                if prompt % 16 == 15, let decision = test.decision { return decision == .above }
+            }
+            return false
+        }
+        // 5 %, and four standard errors of a share of a thousand.
+        #expect(concurrentMap(1_000) { passes(UInt64($0)) }.count { $0 } < 78)
+        var equal = SequentialTest(
+            threshold: -3, alpha: 0.05, variates: [[Double]](repeating: [], count: 805), largest: 100)
+        for prompt in 0..<400 { equal.add(prompt: prompt, value: 0) }
+        #expect(equal.decision == .above)
+    }
+
     @Test func `A prompt without a verdict is left out, and variates that repeat each other do no harm`() throws {
         var test = SequentialTest(
             threshold: 1, alpha: 0.05, variates: (0..<60).map { [Double($0), Double($0), 3] }, least: 10)

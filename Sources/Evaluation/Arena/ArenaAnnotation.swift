@@ -56,6 +56,11 @@ package struct ArenaAnnotation: Hashable, Sendable {
         return outcomes.compactMap(\.self).flatMap { [Double](repeating: $0.preference, count: $0.isStrong ? 3 : 1) }
     }
 
+    /// Of the two games, those without a verdict that counts.
+    package func missing(_ version: ArenaVersion) -> Int {
+        preferences(version).isEmpty ? 2 : 2 - outcomes(version).count { $0 != nil }
+    }
+
     package static func read(_ bytes: [UInt8], path: String) throws(EvaluationError) -> [ArenaAnnotation] {
         var judgments: [ArenaAnnotation] = []
         for (index, record) in try Records.lines(bytes, path: path).enumerated() {

@@ -7,6 +7,9 @@ package enum Metric: String, Hashable, Sendable, CaseIterable {
     case lengthControlled = "length_controlled_winrate"
     /// Of ratings.
     case average
+
+    /// What one prompt can change by at most: percent, or the judge's 1 to 10.
+    package var span: Double { self == .average ? 9 : 100 }
 }
 
 /// Two runs of one benchmark, prompt by prompt: how much they differ, and how sure that is.
@@ -52,6 +55,8 @@ package struct Comparison: Sendable {
         package var adjustedP: Double?
         /// Of prompts.
         package var count: Int
+        /// From the greatest fall of a prompt's own value to its greatest rise.
+        package var changes: ClosedRange<Double>
         package var alpha: Double
 
         /// The smallest true difference that this would find in four of five cases.
@@ -113,6 +118,22 @@ package struct Comparison: Sendable {
         if rule.slices { addSlices(rule) }
     }
 
+    /// Which prompts do not count, in a sentence each.
+    var leftOut: [String] {
+        var notes: [String] = []
+        if unshared != (0, 0) {
+            notes.append(
+                "\(unshared.first) prompts of \(first.name) and \(unshared.second) of \(second.name) are not in the other, or "
+                    + "have no output there: they are left out")
+        }
+        if missing != (0, 0) {
+            notes.append(
+                "\(missing.first) prompts of \(first.name) and \(missing.second) of \(second.name) have no verdict: they are "
+                    + "left out")
+        }
+        return notes
+    }
+
     // MARK: Means
 
     private static func finding(_ means: PairedMeans, _ metric: Metric, _ rule: Rule) -> Finding {
@@ -121,7 +142,12 @@ package struct Comparison: Sendable {
             metric: metric, values: means.means,
             difference: resampled.interval(method: "bootstrap by prompt"), resampled: resampled, p: resampled.p,
             permutationP: rule.permutations > 0 ? means.permutationP(rule.permutations, seed: rule.seed) : nil,
-            count: means.pairs.count, alpha: rule.alpha)
+            count: means.pairs.count, changes: changes(means.pairs), alpha: rule.alpha)
+    }
+
+    private static func changes(_ pairs: [PairedMeans.Pair]) -> ClosedRange<Double> {
+        let changes = pairs.map { $0.first.mean - $0.second.mean }
+        return (changes.min() ?? 0)...(changes.max() ?? 0)
     }
 
     // MARK: Length control
@@ -150,7 +176,8 @@ package struct Comparison: Sendable {
                     metric: .lengthControlled, values: (own.fit.winRate, other.fit.winRate),
                     difference: resampled.interval(method: "refit bootstrap by prompt"), resampled: resampled,
                     p: resampled.p,
-                    permutationP: permutationP, count: shared.compactMap(\.pair).count, alpha: rule.alpha))
+                    permutationP: permutationP, count: shared.compactMap(\.pair).count,
+                    changes: Comparison.changes(shared.compactMap(\.pair)), alpha: rule.alpha))
             for (run, fit) in [(first, own.fit), (second, other.fit)]
             where fit.coefficients.allSatisfy({ $0 == 0 }) && !run.isBaseline {
                 notes.append(

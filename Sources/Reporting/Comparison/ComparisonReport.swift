@@ -109,20 +109,7 @@ package struct ComparisonReport: Sendable {
             let isAny = comparisons.contains { $0.unshared != (0, 0) || $0.missing != (0, 0) }
             return isAny ? ["prompts that one of a pair lacks, or has no verdict on, are left out of that pair"] : []
         }
-        let comparison = comparisons[0]
-        var notes: [String] = []
-        let (first, second) = (comparison.first.name, comparison.second.name)
-        if comparison.unshared != (0, 0) {
-            notes.append(
-                "\(comparison.unshared.first) prompts of \(first) and \(comparison.unshared.second) of \(second) are not in "
-                    + "the other: they are left out")
-        }
-        if comparison.missing != (0, 0) {
-            notes.append(
-                "\(comparison.missing.first) verdicts of \(first) and \(comparison.missing.second) of \(second) are missing: "
-                    + "prompts without both are left out")
-        }
-        return notes
+        return comparisons[0].leftOut
     }
 
     private static func sentence(_ comparison: Comparison, _ finding: Comparison.Finding) -> String {

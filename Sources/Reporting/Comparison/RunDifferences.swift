@@ -43,19 +43,21 @@ package struct RunDifferences: Sendable {
                 throw refusal(name, own, other, first, second)
             }
         }
-        if first.scale == .preference,
-            let prompt = SharedPrompt.all(first, second).first(where: { prompt in
-                guard let own = prompt.first.baselineLength, let other = prompt.second.baselineLength else {
-                    return false
-                }
-                return own != other
-            })
-        {
+        if let prompt = otherBaseline(first, second) {
             throw .integrity(
                 "\(first.name) and \(second.name) were compared with other outputs of a baseline (prompt "
-                    + "\(prompt.first.prompt) for one): their difference says nothing of the two. Judge both against one "
+                    + "\(prompt) for one): their difference says nothing of the two. Judge both against one "
                     + "baseline, or compare knowingly with --mixed.")
         }
+    }
+
+    /// A prompt on which the outputs that both were compared to have another length; nil where there is none.
+    static func otherBaseline(_ first: RunSnapshot, _ second: RunSnapshot) -> String? {
+        if first.scale != .preference { return nil }
+        return SharedPrompt.all(first, second).first { prompt in
+            guard let own = prompt.first.baselineLength, let other = prompt.second.baselineLength else { return false }
+            return own != other
+        }?.first.prompt
     }
 
     private static func refusal(

@@ -24,13 +24,18 @@ extension RunSnapshot {
                 try addOutputs(Files.read(directory.modelAnswer, asked: "The outputs"), path: directory.modelAnswer)
             }
             self.flags = flags
+            unanswered = try RunSnapshot.unanswered(run, rows.count, path: directory.run)
             return
         }
         let published = try PublishedAnnotations(
             bytes: try Files.read(directory.annotations, asked: "The annotations"), path: directory.annotations)
         self.init(published, name: name, benchmark: benchmark, prompts: prompts, provenance: provenance, flags: flags)
-        let unanswered = (run["n_prompts"]?.integer ?? rows.count) - rows.count
-        for index in 0..<max(0, unanswered) { rows.append(Row(key: "without an output, \(index)")) }
+        unanswered = try RunSnapshot.unanswered(run, rows.count, path: directory.run)
+    }
+
+    /// Of the prompts that a run was about, those that no verdict is about.
+    private static func unanswered(_ run: JSONValue, _ judged: Int, path: String) throws(EvaluationError) -> Int {
+        max(0, try count(of: run["n_prompts"], path: path) - judged)
     }
 
     /// Of annotations that someone published.
@@ -59,13 +64,16 @@ extension RunSnapshot {
         judgments bytes: [UInt8], path: String, benchmark: String, name: String, provenance: JSONObject
     ) throws(EvaluationError) {
         if benchmark == "mt-bench" {
-            let annotations = try MTBenchAnnotation.read(bytes, path: path)
+            let prompts = RunSnapshot.grouped(try MTBenchAnnotation.read(bytes, path: path), by: \.prompt)
+            let asked = prompts.map(\.1.count).max() ?? 0
             self.init(
                 name: name, benchmark: benchmark, scale: .rating,
-                rows: RunSnapshot.grouped(annotations, by: \.prompt).map { prompt, turns in
+                rows: prompts.map { prompt, turns in
                     var row = Row(key: prompt, calls: turns.count)
                     row.category = turns[0].category
                     row.values = RunSnapshot.cluster(turns.compactMap(\.rating))
+                    row.asked = asked
+                    if row.values != nil { row.lost = asked - turns.count { $0.rating != nil } }
                     return row
                 }, provenance: provenance)
             return
@@ -78,6 +86,8 @@ extension RunSnapshot {
                 var row = Row(key: id, calls: games.reduce(0) { $0 + $1.labels.count })
                 row.category = games[0].category
                 row.values = RunSnapshot.cluster(games.flatMap { $0.preferences(version) }.map { 100 * $0 })
+                row.asked = 2 * games.count
+                if row.values != nil { row.lost = games.reduce(0) { $0 + $1.missing(version) } }
                 return row
             }, provenance: provenance)
     }

@@ -31,6 +31,10 @@ package struct RunSnapshot: Hashable, Sendable {
         package var output: String?
         /// The sum and number of the values on the prompt; nil where no verdict is there.
         package var values: Cluster?
+        /// Verdicts that the judge was asked for on the prompt.
+        package var asked = 1
+        /// Of them, those that are not there beside others that are.
+        package var lost = 0
         /// What the judge's calls cost in US dollars; nil where no price is known.
         package var cost: Double?
         package var calls: Int
@@ -40,6 +44,9 @@ package struct RunSnapshot: Hashable, Sendable {
             self.calls = calls
         }
 
+        /// Of verdicts.
+        package var missing: Int { values == nil ? asked : lost }
+
         static func digest(_ text: String) -> String { String(Digest.sha256(text).prefix(16)) }
     }
 
@@ -47,6 +54,8 @@ package struct RunSnapshot: Hashable, Sendable {
     package var benchmark: String
     package var scale: Scale
     package var rows: [Row]
+    /// Prompts that the model gave no output for; they have no row.
+    package var unanswered = 0
     /// What numbers depend on, by name, in a fixed order: what must be alike for a comparison to mean anything, and what
     /// `--why` looks through.
     package var provenance: JSONObject
@@ -64,8 +73,9 @@ package struct RunSnapshot: Hashable, Sendable {
         self.flags = flags
     }
 
-    /// Of prompts.
-    package var missing: Int { rows.count { $0.values == nil } }
+    /// Of verdicts.
+    package var asked: Int { rows.reduce(unanswered) { $0 + $1.asked } }
+    package var missing: Int { rows.reduce(unanswered) { $0 + $1.missing } }
 
     /// Whether the model is the very baseline that it is compared to.
     var isBaseline: Bool { fact("model") != nil && fact("model") == fact("baseline") }
@@ -83,7 +93,8 @@ extension RunSnapshot {
         [
             "schema": .string(RunSnapshot.schema), "name": .string(name), "benchmark": .string(benchmark),
             "scale": .string(scale.rawValue), "provenance": .object(provenance),
-            "flags": .array(flags.map(JSONValue.string)), "rows": .array(rows.map(\.json)),
+            "flags": .array(flags.map(JSONValue.string)), "unanswered": .integer(unanswered),
+            "rows": .array(rows.map(\.json)),
         ]
     }
 
@@ -99,6 +110,7 @@ extension RunSnapshot {
             name: name, benchmark: benchmark, scale: scale, rows: [],
             provenance: document["provenance"]?.object ?? JSONObject(),
             flags: document["flags"]?.array?.compactMap(\.string) ?? [])
+        unanswered = try RunSnapshot.count(of: document["unanswered"], path: path)
         var seen: Set<String> = []
         for (index, row) in rows.enumerated() {
             guard let row = Row(row), seen.insert(row.prompt).inserted,
@@ -113,6 +125,17 @@ extension RunSnapshot {
     }
 }
 
+extension RunSnapshot {
+    /// - Throws: `badData` for a number that is none of prompts; 0 where there is none.
+    static func count(of value: JSONValue?, path: String) throws(EvaluationError) -> Int {
+        guard let value, value != .null else { return 0 }
+        guard let count = value.integer, (0...10_000_000).contains(count) else {
+            throw .badData("\(path) should have a number of prompts, not \(TextTable.printable(value.text())).")
+        }
+        return count
+    }
+}
+
 extension RunSnapshot.Row {
     fileprivate var json: JSONValue {
         var object: JSONObject = ["prompt": .string(prompt)]
@@ -124,6 +147,8 @@ extension RunSnapshot.Row {
         object["output"] = output.map { .string($0) }
         object["sum"] = JSONValue(values?.sum)
         object["n"] = .integer(values?.count ?? 0)
+        object["asked"] = .integer(asked)
+        object["missing"] = .integer(missing)
         object["calls"] = .integer(calls)
         object["usd"] = cost.map { .number($0) }
         return .object(object)
@@ -142,7 +167,11 @@ extension RunSnapshot.Row {
         output = json["output"]?.string
         calls = json["calls"]?.integer ?? 0
         cost = json["usd"]?.number
+        asked = json["asked"]?.integer ?? 1
+        guard (1...10_000).contains(asked) else { return nil }
         if count == 0 { return }
+        lost = json["missing"]?.integer ?? 0
+        guard (0..<asked).contains(lost) else { return nil }
         guard let sum = json["sum"]?.number, sum.isFinite else { return nil }
         values = Cluster(sum: sum, count: count)
     }

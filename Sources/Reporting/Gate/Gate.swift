@@ -1,4 +1,5 @@
 package import Evaluation
+internal import Foundation
 package import Statistics
 
 /// A candidate against a baseline under a policy: proved worse, proved no worse than the margin, or neither.
@@ -26,8 +27,12 @@ package struct Gate: Sendable {
         package var marginP: Double?
         /// Of prompts.
         package var count: Int
-        /// The smallest regression beyond the margin that this would prove in four of five cases.
+        /// The smallest regression beyond the margin that this would prove in four of five cases; of a sequential test, that
+        /// all prompts would.
         package var detectable: Double
+        /// Where no prompt fell by more than the margin, and they are too few to rule out one that others make: the fall
+        /// that they do rule out.
+        package var unseenFall: Double?
     }
 
     /// What judging in random order took.
@@ -75,7 +80,7 @@ package struct Gate: Sendable {
         faults = Gate.faults(policy, candidate, baseline, prompts: Set(candidate.rows.map(\.prompt)))
         if !faults.isEmpty { return }
         let comparison = try Comparison(candidate, baseline, rule: rule)
-        notes = comparison.notes
+        notes = comparison.notes + comparison.leftOut
         for rule in policy.rules {
             guard let finding = comparison.findings.first(where: { $0.metric == rule.metric }) else {
                 throw Gate.noMetric(rule.metric, candidate, comparison.notes)
@@ -123,9 +128,12 @@ package struct Gate: Sendable {
 
     // MARK: What must hold before any number counts
 
-    /// - Parameter prompts: of the candidate, judged or to be judged, by their digests.
+    /// - Parameters:
+    ///   - prompts: of the candidate, judged or to be judged, by their digests.
+    ///   - tolerated: of the candidate's verdicts so many may be missing, however few there are.
     package static func faults(
-        _ policy: GatePolicy, _ candidate: RunSnapshot, _ baseline: RunSnapshot, prompts: Set<String>
+        _ policy: GatePolicy, _ candidate: RunSnapshot, _ baseline: RunSnapshot, prompts: Set<String>,
+        tolerated: Int = 0
     ) -> [String] {
         var faults: [String] = []
         for run in [candidate, baseline] where run.benchmark != policy.benchmark {
@@ -138,20 +146,29 @@ package struct Gate: Sendable {
             let (own, other) = (candidate.fact(name), baseline.fact(name))
             if own != other {
                 faults.append("another \(name): \(own ?? "not said") and, of the baseline, \(other ?? "not said")")
+            } else if own == nil, policy.namesRequired {
+                faults.append("neither run says its \(name): require_same takes the names that compare --why prints")
             }
         }
-        let missing = candidate.missing
-        if Double(missing) > policy.missingLimit * Double(max(1, candidate.rows.count)) {
-            faults.append(
-                "\(missing) of \(candidate.rows.count) verdicts are missing, more than missing_limit "
-                    + "\(policy.missingLimit) allows")
+        if policy.required.contains("baseline outputs"),
+            let prompt = RunDifferences.otherBaseline(candidate, baseline)
+        {
+            faults.append("other outputs of what both were compared to (prompt \(prompt) for one)")
+        }
+        for (run, whose, tolerated) in [(candidate, "", tolerated), (baseline, " of the baseline", 0)] {
+            let limit = max(policy.missingLimit * Double(max(1, run.asked)), Double(tolerated))
+            if Double(run.missing) > limit {
+                faults.append(
+                    "\(run.missing) of \(run.asked) verdicts\(whose) are missing, more than missing_limit "
+                        + "\(policy.missingLimit) allows")
+            }
         }
         // Leaving out the hard ones must not pass.
-        let asked = baseline.rows.filter { $0.values != nil }
-        let absent = asked.count { !prompts.contains($0.prompt) }
-        if Double(absent) > policy.missingLimit * Double(max(1, asked.count)) {
+        let judged = baseline.rows.filter { $0.values != nil }
+        let absent = judged.count { !prompts.contains($0.prompt) }
+        if Double(absent) > policy.missingLimit * Double(max(1, judged.count)) {
             faults.append(
-                "\(absent) of the \(asked.count) prompts that the baseline was judged on are not in the candidate's run, more "
+                "\(absent) of the \(judged.count) prompts that the baseline was judged on are not in the candidate's run, more "
                     + "than missing_limit \(policy.missingLimit) allows")
         }
         if policy.refusesFlags { faults += candidate.flags.map { "the audit of the candidate's outputs: \($0)" } }
@@ -167,15 +184,17 @@ package struct Gate: Sendable {
 
 extension Gate.Ruling {
     fileprivate init(_ rule: GatePolicy.Rule, _ finding: Comparison.Finding, alpha: Double) {
+        let unseen = UnseenChanges(finding, margin: rule.margin)
         self.init(
             rule: rule, verdict: .inconclusive,
             values: (finding.values.first, finding.values.second),
             difference: finding.resampled.interval(level: 1 - 2 * alpha, method: finding.difference.method),
-            regressionP: finding.resampled.p(ofAtLeast: -rule.margin),
-            marginP: finding.resampled.p(ofAtMost: -rule.margin), count: finding.count,
+            regressionP: max(finding.resampled.p(ofAtLeast: -rule.margin), unseen.riseChance),
+            marginP: max(finding.resampled.p(ofAtMost: -rule.margin), unseen.fallChance), count: finding.count,
             // One-sided: a two-sided test at twice the level.
             detectable: smallestDetectableDifference(
-                standardError: finding.difference.standardError, alpha: 2 * alpha))
+                standardError: finding.difference.standardError, alpha: 2 * alpha),
+            unseenFall: unseen.fallChance < alpha ? nil : unseen.fallTold(alpha: alpha))
     }
 
     fileprivate mutating func decide(alpha: Double) {
@@ -201,7 +220,34 @@ extension Gate.Ruling {
             difference: Interval(
                 value: state.estimate, standardError: state.standardError, lower: state.lower, upper: state.upper,
                 level: 1 - 2 * test.alpha, resamples: 0, failed: 0, method: "sequential bound, valid at every look"),
-            count: state.count,
-            detectable: smallestDetectableDifference(standardError: state.standardError, alpha: 2 * test.alpha))
+            count: state.count, detectable: state.detectable)
     }
+}
+
+/// Changes that no prompt shows, and resamples therefore know nothing of: rare ones, as far as the scale reaches.
+private struct UnseenChanges {
+    private let value, margin, span: Double
+    private let count: Int
+    private let changes: ClosedRange<Double>
+
+    init(_ finding: Comparison.Finding, margin: Double) {
+        (value, self.margin, span) = (finding.difference.value, margin, finding.metric.span)
+        (count, changes) = (finding.count, finding.changes)
+    }
+
+    /// The chance that a model that is worse by the margin, since it falls by the whole scale on some prompts, shows none
+    /// of these; 0 where prompts did fall by more than the margin.
+    var fallChance: Double {
+        changes.lowerBound < -margin ? 0 : chance(ofNone: (margin + value) / (span + value))
+    }
+
+    /// Likewise that one that is not worse by it shows none of its rises.
+    var riseChance: Double {
+        changes.upperBound >= -margin ? 0 : chance(ofNone: (-margin - value) / (span - value))
+    }
+
+    /// The smallest fall that so many prompts without one rule out.
+    func fallTold(alpha: Double) -> Double { (span + value) * (1 - pow(alpha, 1 / Double(count))) - value }
+
+    private func chance(ofNone share: Double) -> Double { pow(1 - min(1, max(0, share)), Double(count)) }
 }

@@ -28,6 +28,8 @@ package struct GatePolicy: Hashable, Sendable {
     package var missingLimit = 0.01
     /// Facts about the runs that must be the same in both.
     package var required: [String]
+    /// Whether the policy names them itself: then a run must say each.
+    package var namesRequired: Bool
     package var inconclusive = Inconclusive.report
     /// Whether a flag of the audit stops the gate.
     package var refusesFlags = true
@@ -59,6 +61,7 @@ package struct GatePolicy: Hashable, Sendable {
         missingLimit = try fields.number("missing_limit") ?? missingLimit
         if !(0...1).contains(missingLimit) { throw fields.unusable("missing_limit", "should be 0 to 1") }
         required = try fields.strings("require_same")
+        namesRequired = !required.isEmpty
         if required.isEmpty { required = RunDifferences.necessary }
         if let text = try fields.string("on_inconclusive") {
             guard let meaning = Inconclusive(rawValue: text) else {

@@ -39,10 +39,16 @@ package struct GateReport: Sendable {
             return "\(change), and is worse by more than \(margin) (bounds at \(level) % each: \(bounds))."
         case .withinMargin:
             return "\(change), and is no worse than \(margin) (bounds at \(level) % each: \(bounds))."
+        case .inconclusive where ruling.unseenFall != nil:
+            let told = TextTable.decimal(ruling.unseenFall ?? 0)
+            return
+                "\(change), and no prompt by more than \(margin); but \(ruling.count) prompts rule out a fall of \(told) only, "
+                + "since few others may fall by the whole scale. Whether it is worse by more than \(margin) is open."
         case .inconclusive:
             return
                 "\(change); whether it is worse by more than \(margin) is open (bounds at \(level) % each: \(bounds)). "
-                + "\(ruling.count) prompts could have proved \(TextTable.decimal(ruling.detectable)) beyond the margin."
+                + "\(ruling.regressionP == nil ? "All" : "\(ruling.count)") prompts could have proved "
+                + "\(TextTable.decimal(ruling.detectable)) beyond the margin."
         }
     }
 

@@ -16,21 +16,22 @@ package struct JUnitReport: Sendable {
 
     package var xml: [UInt8] {
         let xml = XMLWriter()
-        let failures = gate.rulings.count { isFailure($0) }
-        let skipped = gate.rulings.count { isSkipped($0) }
+        let failures = gate.rulings.count { isFailure($0.verdict) } + open.count { _ in isFailure(.inconclusive) }
+        let skipped = gate.rulings.count { isSkipped($0.verdict) } + open.count { _ in isSkipped(.inconclusive) }
         xml.element("testsuites") {
             xml.element(
                 "testsuite",
                 [
                     "name": "evalharness \(gate.policy.benchmark)", "package": "evalharness", "id": "0",
-                    "tests": "\(gate.rulings.count + 1)", "failures": "\(failures)",
+                    "tests": "\(gate.rulings.count + open.count + 1)", "failures": "\(failures)",
                     "errors": "\(gate.faults.isEmpty ? 0 : 1)", "skipped": "\(skipped)", "time": "0",
                     "timestamp": timestamp, "hostname": "localhost",
                 ]
             ) {
                 xml.element("properties") { writeProperties(xml) }
                 writeIntegrity(xml)
-                for ruling in gate.rulings { write(ruling, xml) }
+                for ruling in gate.rulings { write(ruling.rule, ruling.verdict, GateReport.sentence(ruling), xml) }
+                for rule in open { write(rule, .inconclusive, "There are too few verdicts to say anything.", xml) }
                 xml.element("system-out", text: GateReport(gate).table.text)
                 xml.element("system-err")
             }
@@ -38,12 +39,17 @@ package struct JUnitReport: Sendable {
         return xml.finish()
     }
 
-    private func isFailure(_ ruling: Gate.Ruling) -> Bool {
-        ruling.verdict == .regression || ruling.verdict == .inconclusive && gate.policy.inconclusive == .fail
+    /// Rules for which there was too little to say anything.
+    private var open: [GatePolicy.Rule] {
+        gate.faults.isEmpty ? gate.policy.rules.filter { rule in !gate.rulings.contains { $0.rule == rule } } : []
     }
 
-    private func isSkipped(_ ruling: Gate.Ruling) -> Bool {
-        ruling.verdict == .inconclusive && gate.policy.inconclusive == .report
+    private func isFailure(_ verdict: Gate.Verdict) -> Bool {
+        verdict == .regression || verdict == .inconclusive && gate.policy.inconclusive == .fail
+    }
+
+    private func isSkipped(_ verdict: Gate.Verdict) -> Bool {
+        verdict == .inconclusive && gate.policy.inconclusive == .report
     }
 
     private func writeProperties(_ xml: XMLWriter) {
@@ -64,13 +70,15 @@ package struct JUnitReport: Sendable {
         }
     }
 
-    private func write(_ ruling: Gate.Ruling, _ xml: XMLWriter) {
-        let name = "\(ruling.rule.metric.rawValue): no regression beyond \(TextTable.decimal(ruling.rule.margin))"
-        let sentence = GateReport.sentence(ruling)
-        xml.element("testcase", ["name": name, "classname": suite, "time": "0"]) {
-            if isFailure(ruling) {
-                xml.element("failure", ["type": ruling.verdict.rawValue, "message": sentence], text: sentence)
-            } else if isSkipped(ruling) {
+    private func name(_ rule: GatePolicy.Rule) -> String {
+        "\(rule.metric.rawValue): no regression beyond \(TextTable.decimal(rule.margin))"
+    }
+
+    private func write(_ rule: GatePolicy.Rule, _ verdict: Gate.Verdict, _ sentence: String, _ xml: XMLWriter) {
+        xml.element("testcase", ["name": name(rule), "classname": suite, "time": "0"]) {
+            if isFailure(verdict) {
+                xml.element("failure", ["type": verdict.rawValue, "message": sentence], text: sentence)
+            } else if isSkipped(verdict) {
                 xml.element("skipped", ["message": sentence])
             }
         }

@@ -17,7 +17,8 @@ package struct JudgeConduct: Sendable {
     private let missing: [(category: String, count: Int)]
     private let total: Int
 
-    package init(_ annotations: [Annotation]) {
+    /// - Parameter unanswered: prompts without an output, of which the annotations know nothing.
+    package init(_ annotations: [Annotation], unanswered: Int) {
         let games = annotations.flatMap(\.games)
         places = [("first", PresentationOrder.modelFirst), ("second", .baselineFirst)].map { name, order in
             let own = games.filter { $0.order == order }
@@ -37,8 +38,9 @@ package struct JudgeConduct: Sendable {
         }
         var counts: [String: Int] = [:]
         for case .missing(let reason) in annotations.map(\.verdict) { counts[reason.category, default: 0] += 1 }
+        if unanswered > 0 { counts[Verdict.Reason.noOutput.category, default: 0] += unanswered }
         missing = counts.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
-        total = annotations.count
+        total = annotations.count + unanswered
     }
 
     var blocks: [HTMLPage.Block] {

@@ -59,9 +59,14 @@ package struct RunReport: Sendable {
         blocks += warnings.map { .warning($0) }
         if let kernels { blocks.append(.paragraph("The outputs were made by the \(kernels) kernels of this program.")) }
         for note in scores["notes"]?.array ?? [] { blocks.append(.paragraph("Note: \(note.string ?? "")")) }
-        blocks += scoreBlocks + sliceBlocks + lengthBlocks + JudgeConduct(annotations).blocks + pairwiseBlocks
+        blocks += scoreBlocks + sliceBlocks + lengthBlocks + judgeBlocks + pairwiseBlocks
         blocks += provenanceBlocks + promptBlocks
         return HTMLPage(title: "\(model) against \(baseline)", blocks: blocks)
+    }
+
+    private var judgeBlocks: [HTMLPage.Block] {
+        let asked = scores["benchmark"]?["n"]?.integer ?? annotations.count
+        return JudgeConduct(annotations, unanswered: max(0, asked - annotations.count)).blocks
     }
 
     /// What keeps the numbers from counting, or from a board.

@@ -100,7 +100,8 @@ struct GateCommand: ParsableCommand {
             let snapshot = try SnapshotReader(benchmark: benchmark, lengthControl: false).read(kept)
             try Files.write(snapshot.json, to: output)
             Console.note(
-                "\(snapshot.name), \(snapshot.rows.count) prompts, \(snapshot.missing) without a verdict: \(output)")
+                "\(snapshot.name), \(snapshot.rows.count + snapshot.unanswered) prompts, \(snapshot.missing) of "
+                    + "\(snapshot.asked) verdicts missing: \(output)")
         }
     }
 
@@ -117,26 +118,35 @@ struct GateCommand: ParsableCommand {
         func run() async throws {
             let policy = try GatePolicy(path: options.policy)
             guard let model = running.model else { throw RunCommand.nothingToRun(running.benchmark) }
+            if running.missingLimit != nil {
+                throw EvaluationError.configuration(
+                    "A gate's limit of missing verdicts is its policy's missing_limit: leave --missing-limit out.")
+            }
             let pipeline = try Pipeline(running)
             if policy.benchmark != pipeline.benchmark.id {
                 throw EvaluationError.configuration(
                     "\(options.policy) is for \(policy.benchmark), not for \(pipeline.benchmark.id).")
             }
+            if running.asking.dryRun { return try await perform(pipeline, model) }
             if let sequential = policy.sequential {
                 let gate = try await SequentialGate(
                     pipeline, model: model, policy: policy, order: sequential, against: options.against, prior: prior
                 ).decided()
                 return try options.conclude(gate, asJSON: running.scoring.json)
             }
-            if pipeline.form != nil {
-                try await ConversationRun(pipeline, models: running.models).perform()
-            } else {
-                try await BenchmarkRun(pipeline, model: model).perform()
-            }
+            try await perform(pipeline, model)
             let directory = try RunDirectory(
                 resultsFolder: running.resultsDir, benchmark: pipeline.benchmark.id, model: pipeline.name(of: model))
             try options.conclude(
                 try GateCommand.gate(policy, directory.path, options), asJSON: running.scoring.json)
+        }
+
+        private func perform(_ pipeline: Pipeline, _ model: String) async throws {
+            if pipeline.form != nil {
+                try await ConversationRun(pipeline, models: running.models).perform(forGate: true)
+            } else {
+                try await BenchmarkRun(pipeline, model: model).perform(forGate: true)
+            }
         }
     }
 

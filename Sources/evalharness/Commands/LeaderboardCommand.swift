@@ -30,7 +30,7 @@ struct LeaderboardCommand: ParsableCommand {
         var pairwise = true
 
         @Option(help: "The largest share of missing verdicts that a run may have.")
-        var missingLimit: Double = 0.05
+        var missingLimit = MissingLimit.usual
 
         @Flag(help: "Print JSON instead of a table.")
         var json = false

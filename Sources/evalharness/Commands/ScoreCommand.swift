@@ -42,7 +42,7 @@ struct ScoreCommand: AsyncParsableCommand {
     var seed: UInt64?
 
     @Option(help: "The largest share of missing verdicts that still exits 0.")
-    var missingLimit: Double = 0.05
+    var missingLimit = MissingLimit.usual
 
     @OptionGroup var scoring: ScoringOptions
     @OptionGroup var style: StyleOptions

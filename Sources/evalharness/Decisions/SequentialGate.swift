@@ -25,6 +25,10 @@ struct SequentialGate {
                 "A sequential gate judges prompts one by one, and \(pipeline.benchmark.id) is scored as a whole: leave out "
                     + "sequential.")
         }
+        if pipeline.options.canary ?? 0 > 0 {
+            throw EvaluationError.configuration(
+                "--canary asks about prompts that a sequential gate may never come to: leave one of the two out.")
+        }
         self.pipeline = pipeline
         self.model = model
         self.policy = policy
@@ -71,9 +75,10 @@ struct SequentialGate {
                 for place in tests.indices { tests[place].add(prompt: places[row.prompt] ?? 0, value: change(row)) }
             }
         }
-        return gate(
-            candidate, Gate.faults(policy, candidate, baseline, prompts: asked), tests, judged: judged,
-            of: prompts.count)
+        // Of all prompts the limit would allow more.
+        let found = Gate.faults(
+            policy, candidate, baseline, prompts: asked, tolerated: policy.missingLimit > 0 ? 1 : 0)
+        return gate(candidate, found, tests, judged: judged, of: prompts.count)
     }
 
     // MARK: Order
@@ -112,7 +117,8 @@ struct SequentialGate {
                         + "\(baseline.scale.metric.rawValue).")
             }
             return SequentialTest(
-                threshold: -rule.margin, alpha: policy.alpha / Double(policy.rules.count), variates: variates)
+                threshold: -rule.margin, alpha: policy.alpha / Double(policy.rules.count), variates: variates,
+                largest: rule.metric.span)
         }
     }
 

@@ -42,7 +42,8 @@ struct SnapshotReader {
         return RunSnapshot(
             published, name: name, benchmark: definition.id, prompts: try prompts(),
             provenance: RunSnapshot.provenance(
-                of: published, officialJudgeModel: try Definitions.judgeModel(definition, home: home)))
+                of: published, officialJudgeModel: try Definitions.judgeModel(definition, home: home)),
+            flags: Audit(published.auditedOutputs).flags.map(\.description))
     }
 
     /// The benchmark's own prompts, where they are on this machine.

@@ -46,8 +46,8 @@ struct RunOptions: ParsableArguments {
     @Flag(help: "Replace the results of another run under the same name.")
     var overwrite = false
 
-    @Option(help: "The largest share of missing verdicts that still exits 0.")
-    var missingLimit: Double = 0.05
+    @Option(help: "The largest share of missing verdicts that still exits 0. (default: 0.05)")
+    var missingLimit: Double?
 
     @Option(
         help:
@@ -64,7 +64,7 @@ struct RunOptions: ParsableArguments {
         if let limit { _ = try RunOptions.range(limit) }
         if let shard { _ = try RunOptions.share(shard) }
         if let canary, !(0...1).contains(canary) { throw ValidationError("--canary takes 0 to 1.") }
-        if !(0...1).contains(missingLimit) { throw ValidationError("--missing-limit takes 0 to 1.") }
+        if let missingLimit, !(0...1).contains(missingLimit) { throw ValidationError("--missing-limit takes 0 to 1.") }
     }
 
     /// The run of a newcomer, who named nothing: the benchmark's starter, with what flags say of it.

@@ -235,7 +235,7 @@ struct World: Sendable {
             return GateOutcome(decision: decision, judged: pairs.count)
         }
         let variates = pairs.map { design == .prior ? [$0.baseline, $0.prior] : [] }
-        var test = SequentialTest(threshold: -margin, alpha: 0.05, variates: variates)
+        var test = SequentialTest(threshold: -margin, alpha: 0.05, variates: variates, largest: 100)
         // The prompts are drawn anew, so their order is random already.
         for (place, pair) in pairs.enumerated() {
             test.add(prompt: place, value: pair.candidate - pair.baseline)
