@@ -34,6 +34,12 @@ package struct Checkpoint: Sendable {
         self.folder = folder
         let names = try RegularFile.names(in: folder)
         let path = "\(folder)/config.json"
+        if names.contains("adapter_config.json"), !names.contains("config.json") {
+            throw .unsupported(
+                path: folder, field: "adapter_config.json",
+                problem: "is of an adapter, which is no model by itself. Make it one: evalharness train merge "
+                    + "\(folder) --output FOLDER")
+        }
         configuration = try ModelConfiguration(
             RegularFile.readObject(path, limit: Self.largestConfiguration), path: path)
         files = try Self.openFiles(folder, names)

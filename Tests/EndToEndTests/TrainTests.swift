@@ -30,8 +30,9 @@ import Testing
     private func recipe(_ extra: String = "", objective: String = "method: simpo\nbeta: 2.0\ngamma_beta_ratio: 0.5")
         throws
     {
-        try space.folder.write(
-            """
+        func key(_ line: Substring) -> Substring { line.prefix { $0 != ":" } }
+        let own = Set(extra.split(separator: "\n").map(key))
+        let usual = """
             \(objective)
             learning_rate: 1.0e-3
             model_name_or_path: \(checkpoint.path)
@@ -42,8 +43,8 @@ import Testing
             num_train_epochs: 3
             logging_steps: 1
             warmup_ratio: 0.1
-            \(extra)
-            """, "recipe.yaml")
+            """.split(separator: "\n").filter { !own.contains(key($0)) }.joined(separator: "\n")
+        try space.folder.write("\(usual)\n\(extra)\n", "recipe.yaml")
     }
 
     private func train(_ output: String, _ extra: String...) -> [String] {
@@ -114,6 +115,21 @@ import Testing
         try recipe("bf16: false\nmerge_adapter: true\nlora: {r: 4, lora_alpha: 8, target_modules: [q_proj, v_proj]}")
         #expect(try await space.command(train("merged")).run().status == 0)
         #expect(try await space.run("models", "inspect", space.path("merged")).status == 0)
+        // Merged afterwards it is the same model.
+        let refused = try await space.run("models", "inspect", space.path("adapter"))
+        #expect(refused.status != 0 && refused.errorText.contains("train merge"), "\(refused.errorText)")
+        let merge = try await space.run("train", "merge", "adapter", "--output", "later")
+        #expect(merge.status == 0, "\(merge.errorText)")
+        #expect(try bytes("later/model.safetensors") == bytes("merged/model.safetensors"))
+        var accuracies: [JSONValue?] = []
+        for model in ["adapter", "merged"] {
+            let analysis = try await space.run("analyze", "recipe.yaml", "--model", space.path(model), "--json")
+            #expect(analysis.status == 0, "\(analysis.errorText)")
+            accuracies.append(try JSONValue(parsing: Array(analysis.standardOutput))["reward_accuracy"])
+        }
+        #expect(accuracies[0] == accuracies[1])
+        #expect(try await space.run("train", "merge", "adapter", "--model", "none", "--output", "x").status == 66)
+        #expect(try await space.run("train", "merge", "none", "--output", "x").status == 66)
     }
 
     /// A program that answers each request with what the shell makes of `text`, where `$line` is the request.
@@ -202,6 +218,11 @@ import Testing
             ("", "method: ppo", 78, "known are"),
             ("max_length: 64\nmax_prompt_length: 64", "method: simpo", 78, "max_prompt_length"),
             ("lora: {r: 4, lora_alpha: 8, target_modules: [x_proj]}", "method: simpo", 78, "x_proj"),
+            ("adam_beta1: 1", "method: simpo", 78, "adam_beta1 is 1.0"),
+            ("adam_epsilon: 0", "method: simpo", 78, "adam_epsilon is 0.0"),
+            ("gradient_accumulation_steps: 9223372036854775807", "method: simpo", 78, "gradient_accumulation_steps"),
+            ("warmup_ratio: 2", "method: dpo", 78, "the warm-up is 2.0"),
+            ("per_device_train_batch_size: 1", "method: kto", 78, "2 or more"),
         ]
         for (extra, objective, code, words) in faults {
             try recipe(extra, objective: objective)

@@ -19,7 +19,7 @@ import Training
     @Test(.enabled(if: SharedData.exists("\(SharedData.fixtures)/misc/schedules.json")))
     func `Rates are those of the golden schedules`() throws {
         let shapes: [String: LearningRate.Shape] = [
-            "constant": .constant, "constant_with_warmup": .constant, "linear": .linear, "cosine": .cosine,
+            "constant": .constant, "constant_with_warmup": .constantWithWarmUp, "linear": .linear, "cosine": .cosine,
         ]
         let file = try JSONValue(parsing: SharedData.contents("\(SharedData.fixtures)/misc/schedules.json"))
         var found: Set<String> = []
@@ -27,11 +27,11 @@ import Training
             // The others are schedules that a recipe cannot ask for.
             guard let name = golden["name"]?.string, let shape = shapes[name] else { continue }
             found.insert(name)
-            // transformers' `constant` ignores a warm-up.
-            let ratio = name == "constant" ? 0 : try #require(golden["warmup_ratio"]?.number)
             let schedule = try LearningRate(
-                peak: #require(golden["base_lr"]?.number), shape: shape, warmUp: .ratio(ratio),
+                peak: #require(golden["base_lr"]?.number), shape: shape,
+                warmUp: .ratio(#require(golden["warmup_ratio"]?.number)),
                 totalSteps: #require(golden["total_steps"]?.integer))
+            // transformers' `constant` ignores a warm-up.
             if name != "constant" { #expect(schedule.warmUpSteps == golden["warmup_steps"]?.integer) }
             let expected = try #require(golden["lr_used_at_step"]?.array).compactMap(\.number)
             #expect(agree(rates(schedule), expected), "\(golden.text()): \(rates(schedule))")

@@ -128,7 +128,7 @@ struct LoRAAdapterFileTests {
         (LoRASettings(rank: 1, alpha: 1, dropout: 0.05), "lora_dropout is 0.05"),
     ])
     func `Settings that make no sense are named`(_ settings: LoRASettings, _ told: String) throws {
-        let error = try #require(throws: TrainingError.self) { try settings.checked() }
+        let error = try #require(throws: TrainingError.self) { try settings.checkedForTraining() }
         #expect(error.description.hasPrefix(told), "\(error)")
     }
 
@@ -145,7 +145,7 @@ struct LoRAAdapterFileTests {
     @Test(
         arguments: [
             ("peft_type", "IA3", "peft_type is \"IA3\""), ("r", "4", "r is \"4\""), ("r", 0, "r is 0"),
-            ("lora_alpha", .null, "lora_alpha is null"), ("lora_dropout", 0.1, "lora_dropout is 0.1"),
+            ("lora_alpha", .null, "lora_alpha is null"),
             ("lora_dropout", "no", "lora_dropout is \"no\""), ("use_rslora", 1, "use_rslora is 1"),
             ("use_dora", true, "use_dora is true"), ("bias", "all", "bias is \"all\""),
             ("rank_pattern", ["q_proj": 2], "rank_pattern is {\"q_proj\":2}"),
@@ -181,8 +181,12 @@ struct LoRAAdapterFileTests {
             object["peft_version"] = "0.18.0"
             object["qalora_group_size"] = 16
             object["init_lora_weights"] = "gaussian"
+            object["lora_dropout"] = 0.05
         }
-        #expect(try LoRAAdapterFile(folder: folder.path, for: model).settings == settings)
+        var expected = settings
+        expected.dropout = 0.05
+        #expect(try LoRAAdapterFile(folder: folder.path, for: model).settings == expected)
+        #expect(throws: TrainingError.self) { try expected.checkedForTraining() }
     }
 
     @Test func `Files that are not there or damaged are told apart`() throws {

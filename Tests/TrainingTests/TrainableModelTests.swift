@@ -149,6 +149,27 @@ import Training
         }
     }
 
+    @Test(arguments: folders + [""])
+    func `A merged adapter computes what it computed beside the weights`(_ folder: String) throws {
+        let own = try CheckpointFolder()
+        let plain = try TestModel(folder.isEmpty ? own.path : folder)
+        let lora = LoRASettings(rank: 3, alpha: 6)
+        let store = try lora.makeStore(for: plain.model.configuration, seed: 1)
+        for (index, parameter) in store.parameters.enumerated() {
+            store.fill(index, from: (0..<parameter.rows * parameter.columns).map { 0.3 * sin(Float(7 * $0 + index)) })
+        }
+        let beside = TrainableModel(
+            configuration: plain.model.configuration, weights: plain.model.weights,
+            adapters: (store, LoRAScale(rank: 3, scale: Float(lora.scale))), kernels: plain.kernels, format: .f32)
+        let pass = plain.passes(seed: 3, withPrompts: false)[0]
+        let before = plain.model.logProbs(pass)[0].chosen!.sum
+        let expected = beside.logProbs(pass)[0].chosen!.sum
+        lora.merge(store, into: plain.model.weights, pool: plain.kernels.pool)
+        let change = abs(expected - before)
+        #expect(change > 1e-2)
+        #expect(abs(plain.model.logProbs(pass)[0].chosen!.sum - expected) < 0.02 * change)
+    }
+
     @Test func `A pass that predicts nothing leaves no gradient in the head`() throws {
         let own = try CheckpointFolder()
         let test = try TestModel(own.path)

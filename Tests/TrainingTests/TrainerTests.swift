@@ -150,7 +150,7 @@ import Training
                         : TokenizedPair(chosen: nil, rejected: pair.rejected)
                     return TrainingExample(row, source: "\(place)")
                 }
-                if objective.needsMismatchedRows { TrainingExample.mismatch(&examples, block: 3) }
+                if objective.needsMismatchedRows { TrainingExample.mismatch(&examples, block: 3, longest: 100) }
                 var reference: TrainableModel?
                 if staysInMemory {
                     reference = TrainableModel(model.model, weights: ParameterStore(frozen: store))
@@ -184,6 +184,52 @@ import Training
         #expect(evaluated.count == 3)
         #expect(evaluated[2]["eval_loss"]! < evaluated[0]["eval_loss"]!)
         #expect(evaluated[2]["eval_rewards/accuracies"] == 1)
+    }
+
+    @Test func `The held-out loss is the mean over examples, whatever the batch`() throws {
+        var losses: [Double] = []
+        for batch in [1, 2, 3] {
+            let run = try trainer({
+                $0.batchSize = batch
+                $0.maxSteps = 1  // with a rate of 0
+            })
+            func observe(_ event: TrainerEvent) {
+                guard case .evaluated(_, let values) = event else { return }
+                losses += values.filter { $0.name == "eval_loss" }.map(\.value)
+            }
+            _ = try run.trainer.run(save: { _ in }, shouldStop: { false }, observe: observe)
+        }
+        #expect(losses.count == 3)
+        #expect(losses.allSatisfy { abs($0 - losses[0]) < 1e-6 })
+    }
+
+    @Test func `Fine-tuning's negative log-likelihood is its loss, however it is accumulated`() throws {
+        let run = try trainer({
+            $0.objective = .sft(Objective.SFT())
+            $0.accumulation = 3
+            $0.maxSteps = 1
+        })
+        var logged: [String: Double] = [:]
+        func observe(_ event: TrainerEvent) {
+            guard case .logged(_, let values) = event else { return }
+            logged = Dictionary(uniqueKeysWithValues: values.map { ($0.name, $0.value) })
+        }
+        _ = try run.trainer.run(save: { _ in }, shouldStop: { false }, observe: observe)
+        #expect(abs(logged["nll_loss"]! / logged["loss"]! - 1) < 1e-9, "\(logged)")
+    }
+
+    @Test func `KTO joins each prompt with another's response, also where its block ends with one example`() throws {
+        let model = try TestModel(checkpoint.get().path)
+        let pairs = model.pairs(seed: 4, count: 5)
+        var examples = pairs.map { TrainingExample(TokenizedPair(chosen: $0.chosen, rejected: nil), source: "") }
+        TrainingExample.mismatch(&examples, block: 2, longest: 40)
+        for (place, other) in [1, 0, 3, 2, 3].enumerated() {
+            let (own, donor) = (pairs[place].chosen!, pairs[other].chosen!)
+            let ids = own.ids[..<own.targets[0].lowerBound] + donor.ids[donor.targets[0].lowerBound...]
+            let expected = TokenizedRow(
+                ids: Array(ids.prefix(40)), targets: [own.targets[0].lowerBound..<min(40, ids.count)])
+            #expect(examples[place].mismatched == expected, "\(place)")
+        }
     }
 
     @Test func `Settings that make no sense are refused`() throws {

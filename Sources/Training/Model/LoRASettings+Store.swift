@@ -6,7 +6,7 @@ extension LoRASettings {
     ///
     /// - Throws: `TrainingError.configuration` for a target that the model does not have.
     package func makeStore(for model: ModelConfiguration, seed: UInt64) throws(TrainingError) -> ParameterStore {
-        try checked()
+        try checkedForTraining()
         let store = ParameterStore(try shapes(for: model), isTrained: true)
         for (index, parameter) in store.parameters.enumerated() where parameter.name.hasSuffix(".lora_A.weight") {
             var generator = SeededGenerator(seed: seed, stream: UInt64(index))
@@ -30,10 +30,19 @@ extension LoRASettings {
             }
             let (down, up, w) = (adapters.value(index), adapters.value(b), weights.value(target))
             let (upStride, stride) = (adapters.parameters[b].stride, weights.parameters[target].stride)
+            let outputs = adapters.parameters[b].rows
+            // GPT-2 stores (inputs, outputs).
+            let isTransposed = LoRAAdapterFile.isGPT2(name)
             pool.run(weights.parameters[target].rows) { row in
+                let w = w + row * stride
                 for rank in 0..<a.rows {
-                    let factor = Float(scale) * up[row * upStride + rank]
-                    for column in 0..<a.columns { w[row * stride + column] += factor * down[rank * a.stride + column] }
+                    if isTransposed {
+                        let factor = Float(scale) * down[rank * a.stride + row]
+                        for output in 0..<outputs { w[output] += factor * up[output * upStride + rank] }
+                    } else {
+                        let factor = Float(scale) * up[row * upStride + rank]
+                        for input in 0..<a.columns { w[input] += factor * down[rank * a.stride + input] }
+                    }
                 }
             }
         }

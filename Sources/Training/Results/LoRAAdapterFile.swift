@@ -8,7 +8,7 @@ package struct LoRASettings: Codable, Hashable, Sendable {
     /// Rows of A and columns of B.
     package var rank: Int
     package var alpha: Double
-    /// The chance that an input of A is left out of a step; only 0 is computed here.
+    /// The chance that an input of A is left out of a step, which means nothing afterwards; only with 0 is trained here.
     package var dropout: Double
     /// The last components of the names of the layers that are adapted (`q_proj`), or more of them; empty means every
     /// linear layer but the output projection.
@@ -45,6 +45,11 @@ package struct LoRASettings: Codable, Hashable, Sendable {
         guard alpha.isFinite, alpha > 0 else {
             throw .configuration("lora_alpha is \(alpha): it should be above 0, often once or twice r")
         }
+    }
+
+    /// The same, of an adapter that is to be trained.
+    package func checkedForTraining() throws(TrainingError) {
+        try checked()
         guard dropout == 0 else {
             throw .configuration("lora_dropout is \(dropout): adapters are trained without dropout here; set it to 0")
         }
@@ -104,7 +109,9 @@ private struct LinearLayer {
 
     static func all(of model: ModelConfiguration) -> [LinearLayer] {
         // Embeddings and the output projection stand outside the layers.
-        let isInLayer = { (name: String) in name.hasPrefix("model.layers.") || isGPT2(name) }
+        let isInLayer = { (name: String) in
+            name.hasPrefix("model.layers.") || LoRAAdapterFile.isGPT2(name)
+        }
         let suffix = ".weight"
         return model.expectedShapes.filter { isInLayer($0.key) && $0.value.count == 2 && $0.key.hasSuffix(suffix) }.map
         {
@@ -205,18 +212,34 @@ package struct LoRAAdapterFile: Hashable, Sendable {
 
     /// The same, of the tensors read or made here.
     package func write(base: String, to folder: String) throws(TrainingError) {
+        try LoRAAdapterFile.write(store, settings, base: base, to: folder)
+    }
+
+    /// The tensors side by side, frozen.
+    package var store: ParameterStore {
         let store = ParameterStore(tensors.map { (name: $0.name, shape: $0.shape) }, isTrained: false)
         for (index, tensor) in tensors.enumerated() { store.fill(index, from: tensor.values) }
-        try LoRAAdapterFile.write(store, settings, base: base, to: folder)
+        return store
+    }
+
+    /// Whether the folder holds an adapter and no model.
+    package static func isAdapter(_ folder: String) -> Bool {
+        TrainingFiles.exists("\(folder)/adapter_config.json") && !TrainingFiles.exists("\(folder)/config.json")
+    }
+
+    /// The checkpoint that the adapter in the folder says it belongs to; nil where it says none.
+    package static func base(of folder: String) throws(TrainingError) -> String? {
+        try LoRASettings.object("\(folder)/adapter_config.json")["base_model_name_or_path"]?.string
     }
 
     /// PEFT wraps a model, and GPT-2's is wrapped with its head.
     private static func storedName(_ name: String) -> String {
         "base_model.model." + (isGPT2(name) ? "transformer." : "") + name
     }
-}
 
-private func isGPT2(_ name: String) -> Bool { name.hasPrefix("h.") }
+    /// By the name of a layer or of its tensor.
+    static func isGPT2(_ name: some StringProtocol) -> Bool { name.hasPrefix("h.") }
+}
 
 extension ParameterStore {
     /// Sets a tensor from its elements, row after row.
@@ -267,7 +290,7 @@ extension LoRASettings {
     }
 
     /// The object in the file, where it asks for plain LoRA.
-    private static func object(_ path: String) throws(TrainingError) -> JSONObject {
+    fileprivate static func object(_ path: String) throws(TrainingError) -> JSONObject {
         let bytes = try TrainingFiles.read(path)
         let value: JSONValue
         do {
@@ -318,7 +341,7 @@ extension LoRASettings {
         let targets = targetModules.isEmpty ? kinds.sorted() : targetModules
         return [
             "alpha_pattern": [:], "auto_mapping": .null, "base_model_name_or_path": .string(base), "bias": "none",
-            "fan_in_fan_out": .bool(names.contains(where: isGPT2)), "inference_mode": true,
+            "fan_in_fan_out": .bool(names.contains { LoRAAdapterFile.isGPT2($0) }), "inference_mode": true,
             "init_lora_weights": true, "layer_replication": .null, "layers_pattern": .null,
             "layers_to_transform": .null, "loftq_config": [:],
             CodingKeys.alpha.rawValue: Int(exactly: alpha).map { .integer($0) } ?? .number(alpha),

@@ -5,7 +5,7 @@
 /// The learning rate of each step of a run, as transformers' schedulers set it.
 ///
 /// The rate rises from 0 in equal steps to its peak, so the first step of a run that warms up moves nothing, and then
-/// follows the shape down to, but not including, 0 at the end of the run.
+/// follows the shape, down to but not including 0 at the end of the run.
 package struct LearningRate: Hashable, Sendable {
     /// What the rate does after its peak.
     package enum Shape: String, Codable, CaseIterable, Hashable, Sendable {
@@ -13,7 +13,9 @@ package struct LearningRate: Hashable, Sendable {
         case cosine
         /// 1 − progress of the peak.
         case linear
+        /// The peak from the first step on, whatever the warm-up.
         case constant
+        case constantWithWarmUp = "constant_with_warmup"
     }
 
     /// How long the rate rises.
@@ -35,19 +37,21 @@ package struct LearningRate: Hashable, Sendable {
             throw .configuration(
                 "the learning rate is \(peak), and must be a finite number above 0: correct the recipe")
         }
+        let risingSteps: Int
         switch warmUp {
         case .steps(let steps):
             guard steps >= 0 else {
                 throw .configuration("the warm-up is \(steps) steps, and must be at least 0: correct the recipe")
             }
-            warmUpSteps = steps
+            risingSteps = steps
         case .ratio(let ratio):
             guard 0 <= ratio, ratio <= 1 else {
                 throw .configuration(
                     "the warm-up is \(ratio) of all steps, and must be in 0...1: correct the recipe, or state steps")
             }
-            warmUpSteps = Int((Double(totalSteps) * ratio).rounded(.up))
+            risingSteps = Int((Double(totalSteps) * ratio).rounded(.up))
         }
+        warmUpSteps = shape == .constant ? 0 : risingSteps
         self.peak = peak
         self.shape = shape
         self.totalSteps = totalSteps
@@ -61,7 +65,7 @@ package struct LearningRate: Hashable, Sendable {
         return switch shape {
         case .cosine: peak * 0.5 * (1 + cos(.pi * progress))
         case .linear: peak * (1 - progress)
-        case .constant: peak
+        case .constant, .constantWithWarmUp: peak
         }
     }
 }

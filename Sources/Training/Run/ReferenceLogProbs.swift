@@ -88,19 +88,23 @@ extension TrainingExample {
         mismatchedReference = row.dropFirst(2).first ?? nil
     }
 
-    /// KTO's examples: each joined with the response of the one before it in its block, the first with the last's.
-    package static func mismatch(_ examples: inout [TrainingExample], block: Int) {
+    /// KTO's examples: each joined with the response of the one before it in its block, the first with the last's, or
+    /// where it is alone in its block with that of the one before.
+    ///
+    /// - Parameter longest: of a row, in tokens; the end of a longer one is cut.
+    package static func mismatch(_ examples: inout [TrainingExample], block: Int, longest: Int) {
         for start in stride(from: 0, to: examples.count, by: block) {
             let end = min(start + block, examples.count)
             for place in start..<end {
-                let other = place == start ? end - 1 : place - 1
+                let isAlone = end - start == 1 && start > 0
+                let other = place == start && !isAlone ? end - 1 : place - 1
                 guard let row = examples[place].pair.rows.first, let donor = examples[other].pair.rows.first else {
                     continue
                 }
                 let prompt = row.ids[..<(row.targets.first?.lowerBound ?? row.ids.count)]
                 let response = donor.ids[(donor.targets.first?.lowerBound ?? donor.ids.count)...]
-                examples[place].mismatched = TokenizedRow(
-                    ids: Array(prompt + response), targets: [prompt.count..<prompt.count + response.count])
+                let ids = Array((prompt + response).prefix(max(longest, prompt.count)))
+                examples[place].mismatched = TokenizedRow(ids: ids, targets: [prompt.count..<ids.count])
             }
         }
     }

@@ -24,6 +24,19 @@ package struct TrainerSettings: Hashable, Sendable {
     package var saveSteps: Int?
 
     package init(objective: Objective) { self.objective = objective }
+
+    fileprivate func plan(examples: Int) -> StepPlan {
+        StepPlan(count: examples, batchSize: batchSize, accumulation: accumulation, order: order)
+    }
+
+    /// The learning rate of each step of a run over so many examples.
+    ///
+    /// - Throws: `TrainingError.configuration` for a rate or a warm-up that makes no sense.
+    package func rate(examples: Int) throws(TrainingError) -> LearningRate {
+        try LearningRate(
+            peak: learningRate, shape: schedule, warmUp: warmUp,
+            totalSteps: maxSteps ?? epochs * plan(examples: examples).stepsPerEpoch)
+    }
 }
 
 /// What a run tells while it goes.
@@ -69,12 +82,8 @@ package final class Trainer {
         self.training = training
         self.heldOut = heldOut
         self.state = state
-        plan = StepPlan(
-            count: training.count, batchSize: settings.batchSize, accumulation: settings.accumulation,
-            order: settings.order)
-        let total = settings.maxSteps ?? settings.epochs * plan.stepsPerEpoch
-        rate = try LearningRate(
-            peak: settings.learningRate, shape: settings.schedule, warmUp: settings.warmUp, totalSteps: total)
+        plan = settings.plan(examples: training.count)
+        rate = try settings.rate(examples: training.count)
         gradients = BatchGradients(
             model: model, objective: settings.objective, rowsPerPass: settings.rowsPerPass, reference: reference)
     }
@@ -138,7 +147,11 @@ package final class Trainer {
             do {
                 var metrics = try gradients.add(
                     examples, in: size, weight: isWhole ? 1 : 1 / Double(microBatches.count))
-                if isWhole { metrics.loss *= Double(microBatches.count) }
+                // Sums over the step's tokens so far: their mean over the micro-batches is to be their sum.
+                if isWhole {
+                    metrics.loss *= Double(microBatches.count)
+                    metrics.negativeLogLikelihood? *= Double(microBatches.count)
+                }
                 state.unlogged.append(metrics)
             } catch {
                 throw .diverged("step \(state.step + 1): \(error)")
@@ -168,14 +181,19 @@ package final class Trainer {
         ]
     }
 
-    /// The metrics of the held-out examples, by micro-batch, with `eval_` before their names.
+    /// The metrics of the held-out examples, by micro-batch, with `eval_` before their names. As in transformers, the loss
+    /// is weighted by examples, the others are means of means.
     private func evaluate() throws -> [(name: String, value: Double)] {
         var all: [BatchMetrics] = []
+        var loss = 0.0
         for start in stride(from: 0, to: heldOut.count, by: settings.batchSize) {
             let examples = Array(heldOut[start..<min(heldOut.count, start + settings.batchSize)])
             all.append(try gradients.metrics(examples, in: BatchSize(examples.map(\.pair))))
+            loss += all[all.count - 1].loss * Double(examples.count) / Double(heldOut.count)
         }
-        return BatchMetrics.mean(all).named.map { ("eval_\($0.name)", $0.value) }
+        var metrics = BatchMetrics.mean(all)
+        metrics.loss = loss
+        return metrics.named.map { ("eval_\($0.name)", $0.value) }
     }
 }
 

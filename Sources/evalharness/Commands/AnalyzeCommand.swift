@@ -34,7 +34,8 @@ struct AnalyzeCommand: AsyncParsableCommand {
         // Whatever the objective trains on, the analyses compare the two rows of a pair.
         var settings = recipe.data
         settings.use = .pairs
-        let data = try PreparedData(files: recipe.heldOutFiles, folder: folder, settings: settings)
+        let tokenizer = LoRAAdapterFile.isAdapter(folder) ? try Self.base(of: folder, recipe) : folder
+        let data = try PreparedData(files: recipe.heldOutFiles, folder: tokenizer, settings: settings)
         Console.note(data.report.text)
         var logProbs = try Self.logProbs(folder, data, recipe, threads)
         if recipe.objective.needsReference {
@@ -59,13 +60,29 @@ struct AnalyzeCommand: AsyncParsableCommand {
         guard let kernels = Kernels(pool: ThreadPool(threadCount: threads)) else {
             preconditionFailure("plain C runs everywhere")
         }
-        let checkpoint = try Checkpoint(folder: folder)
+        let isAdapter = LoRAAdapterFile.isAdapter(folder)
+        let checkpoint = try Checkpoint(folder: isAdapter ? base(of: folder, recipe) : folder)
+        var adapters: (store: ParameterStore, lora: LoRAScale)?
+        if isAdapter {
+            let file = try LoRAAdapterFile(folder: folder, for: checkpoint.configuration)
+            adapters = (file.store, LoRAScale(rank: file.settings.rank, scale: Float(file.settings.scale)))
+        }
         let model = TrainableModel(
             configuration: checkpoint.configuration, weights: try ParameterStore(checkpoint, isTrained: false),
-            adapters: nil, kernels: kernels, format: recipe.precision)
+            adapters: adapters, kernels: kernels, format: recipe.precision)
         return TrainingPass.passes(
             data.pairs, limit: recipe.settings.rowsPerPass, withPrompts: recipe.objective.needsPromptLogProbs
         ).flatMap(model.logProbs)
+    }
+
+    /// The recipe's base, or the one that the adapter names.
+    private static func base(of adapter: String, _ recipe: Recipe) throws -> String {
+        let named = try LoRAAdapterFile.base(of: adapter)
+        guard let base = recipe.model ?? named else {
+            throw EvaluationError.configuration(
+                "\(adapter) is an adapter, and no base is named. Name it with --reference.")
+        }
+        return base
     }
 
     /// Fine-tuning has no reward: its average log-probability stands for one.

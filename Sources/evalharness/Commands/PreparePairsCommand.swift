@@ -26,9 +26,9 @@ struct PreparePairsCommand: AsyncParsableCommand {
     @Option(parsing: .upToNextOption, help: "A sample for each of these seeds.") var seeds: [UInt64] = [
         13, 21, 42, 79, 100,
     ]
-    @Option(help: "0 is greedy.") var temperature = 0.8
+    @Option(help: "Above 0.") var temperature = 0.8
     @Option(help: "Keep the most likely tokens that make up this probability.") var topP = 0.95
-    @Option(help: "The longest output, in tokens.") var maxTokens = 2_048
+    @Option(help: "The longest output, in tokens.") var maxTokens = 4_096
     @OptionGroup var asking: AskingOptions
 
     mutating func validate() throws {

@@ -7,7 +7,8 @@ import Training
 struct TrainCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "From a base checkpoint and preference data to a better checkpoint.",
-        subcommands: [TrainRecipeCommand.self, PreparePairsCommand.self], defaultSubcommand: TrainRecipeCommand.self)
+        subcommands: [TrainRecipeCommand.self, PreparePairsCommand.self, MergeAdapterCommand.self],
+        defaultSubcommand: TrainRecipeCommand.self)
 }
 
 struct TrainRecipeCommand: AsyncParsableCommand {
@@ -15,7 +16,8 @@ struct TrainRecipeCommand: AsyncParsableCommand {
         commandName: "recipe", abstract: "Train as a recipe says; the same command goes on where it was stopped.",
         discussion: """
             A recipe is a YAML file in the field names of TRL; recipes/ has those of the SimPO paper. What a flag names \
-            goes before what the recipe names. The folder that is left is what --model takes.
+            goes before what the recipe names. The folder that is left is what --model takes; of an adapter that is not \
+            merged, what train merge takes.
             """)
 
     @Argument(help: "The recipe, a YAML file.") var recipe: String

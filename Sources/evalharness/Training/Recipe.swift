@@ -82,14 +82,15 @@ struct Recipe {
             }
         var rules = DataRules()
         if try fields.bool("drop_duplicates") == false { rules.dropped.remove(.duplicate) }
+        let style = try fields.choice("rendering", RenderingStyle.allCases) ?? .trl
+        // The SimPO repository keeps the end, TRL of today the start.
         let truncation = RowTruncation(
-            maxLength: try fields.positive("max_length") ?? 1_024,
-            maxPromptLength: try fields.positive("max_prompt_length"),
-            kept: try fields.choice("truncation_mode", [RowTruncation.Kept.end, .start]) ?? .end)
+            maxLength: try fields.count("max_length") ?? 1_024,
+            maxPromptLength: try fields.count("max_prompt_length"),
+            kept: try fields.choice("truncation_mode", [RowTruncation.Kept.end, .start])
+                ?? (style == .simpo ? .end : .start))
         try truncation.checked()
-        return DataSettings(
-            use: use, style: try fields.choice("rendering", RenderingStyle.allCases) ?? .trl, truncation: truncation,
-            rules: rules)
+        return DataSettings(use: use, style: style, truncation: truncation, rules: rules)
     }
 
     private static func settings(_ fields: inout Fields, _ objective: Objective, _ seed: UInt64) throws
@@ -97,26 +98,31 @@ struct Recipe {
     {
         var settings = TrainerSettings(objective: objective)
         settings.learningRate = try fields.required("learning_rate", try fields.number("learning_rate"))
-        settings.batchSize = try fields.positive("per_device_train_batch_size") ?? 2
-        settings.accumulation = try fields.positive("gradient_accumulation_steps") ?? 1
-        settings.epochs = try fields.positive("num_train_epochs") ?? 1
-        settings.maxSteps = try fields.positive("max_steps")
+        settings.batchSize = try fields.count("per_device_train_batch_size") ?? 2
+        if case .kto = objective, settings.batchSize == 1 {
+            throw fields.unusable(
+                "per_device_train_batch_size",
+                "should be 2 or more: KTO compares each answer to those of other prompts")
+        }
+        settings.accumulation = try fields.count("gradient_accumulation_steps") ?? 1
+        settings.epochs = try fields.count("num_train_epochs") ?? 1
+        settings.maxSteps = try fields.count("max_steps")
         settings.schedule =
-            try fields.choice("lr_scheduler_type", ["cosine": .cosine, "linear": .linear, "constant": .constant])
-            ?? .cosine
-        let warmUpSteps = try fields.integer("warmup_steps")
-        let warmUpRatio = try fields.number("warmup_ratio")
-        settings.warmUp = warmUpSteps.map { .steps($0) } ?? .ratio(warmUpRatio ?? 0)
-        settings.optimizer.weightDecay = Float(try fields.number("weight_decay") ?? 0)
-        settings.optimizer.beta1 = Float(try fields.number("adam_beta1") ?? 0.9)
-        settings.optimizer.beta2 = Float(try fields.number("adam_beta2") ?? 0.999)
-        settings.optimizer.epsilon = Float(try fields.number("adam_epsilon") ?? 1e-8)
+            try fields.choice("lr_scheduler_type", LearningRate.Shape.allCases) ?? .cosine
+        // As in transformers, 0 steps leave it to the ratio.
+        let warmUpSteps = try fields.integer("warmup_steps") ?? 0
+        let warmUpRatio = try fields.number("warmup_ratio") ?? 0
+        settings.warmUp = warmUpSteps == 0 ? .ratio(warmUpRatio) : .steps(warmUpSteps)
+        settings.optimizer.weightDecay = Float(try fields.number("weight_decay", 0, from: 0, below: 1e4))
+        settings.optimizer.beta1 = Float(try fields.number("adam_beta1", 0.9, from: 0, below: 1))
+        settings.optimizer.beta2 = Float(try fields.number("adam_beta2", 0.999, from: 0, below: 1))
+        settings.optimizer.epsilon = Float(try fields.number("adam_epsilon", 1e-8, from: 1e-30, below: 1))
         let norm = try fields.number("max_grad_norm") ?? 1
         settings.maxGradientNorm = norm > 0 ? norm : nil
         let seed = try fields.integer("seed") ?? 42
         settings.order =
             try fields.bool("shuffle") ?? true ? .shuffled(seed: UInt64(bitPattern: Int64(seed))) : .sequential
-        settings.rowsPerPass = try fields.positive("tokens_per_pass") ?? 1_024
+        settings.rowsPerPass = try fields.count("tokens_per_pass") ?? 1_024
         settings.loggingSteps = try fields.positive("logging_steps") ?? 5
         settings.evaluationSteps = try fields.positive("eval_steps")
         settings.saveSteps = try fields.positive("save_steps")
@@ -128,8 +134,11 @@ struct Recipe {
         let result = LoRASettings(
             rank: try lora.required("r", try lora.positive("r")),
             alpha: try lora.required("lora_alpha", try lora.number("lora_alpha")),
-            targetModules: try lora.strings("target_modules"), usesRSLoRA: try lora.bool("use_rslora") ?? false)
+            dropout: try lora.number("lora_dropout") ?? 0,
+            targetModules: try lora.strings("target_modules").filter { $0 != "all-linear" },
+            usesRSLoRA: try lora.bool("use_rslora") ?? false)
         try lora.refuseUnknown()
+        try result.checkedForTraining()
         return result
     }
 }
@@ -150,7 +159,8 @@ extension Recipe {
         case "ipo":
             return .ipo(
                 Objective.IPO(
-                    tau: try fields.required("tau", try fields.number("tau")),
+                    // TRL calls it beta.
+                    tau: try fields.required("tau", try fields.number("tau") ?? fields.number("beta")),
                     lengthNormalized: try fields.bool("length_normalization") ?? true))
         case "kto":
             return .kto(
@@ -161,9 +171,16 @@ extension Recipe {
         case "orpo":
             return .orpo(
                 Objective.ORPO(
-                    lambda: try fields.number("lambda") ?? 0.1,
+                    // TRL calls it beta.
+                    lambda: try fields.number("lambda") ?? fields.number("beta") ?? 0.1,
                     likelihoodOf: try fields.choice(
                         "likelihood", ["response": .response, "prompt_and_response": .promptAndResponse]) ?? .response))
+        case "cpo" where try fields.string("loss_type") == "simpo":
+            // CPO-SimPO, as TRL spells it.
+            return .simpo(
+                Objective.SimPO(
+                    beta: try fields.number("beta") ?? 0.1, gamma: try fields.number("simpo_gamma") ?? 0.5,
+                    sftWeight: try fields.number("cpo_alpha") ?? 1))
         case "cpo":
             return .cpo(
                 Objective.CPO(
@@ -228,6 +245,23 @@ extension Recipe {
 }
 
 extension Fields {
+    /// A number of things that fit in a memory.
+    fileprivate mutating func count(_ key: String) throws -> Int? {
+        let count = try positive(key)
+        if let count, count > 1 << 31 { throw unusable(key, "should be at most \(1 << 31)") }
+        return count
+    }
+
+    fileprivate mutating func number(_ key: String, _ usual: Double, from least: Double, below end: Double) throws
+        -> Double
+    {
+        let number = try number(key) ?? usual
+        if !(least..<end).contains(number) {
+            throw unusable(key, "is \(number), and should be from \(least) to below \(end)")
+        }
+        return number
+    }
+
     fileprivate mutating func choice<Value>(_ key: String, _ values: [String: Value]) throws -> Value? {
         guard let text = try string(key) else { return nil }
         guard let value = values[text] else {

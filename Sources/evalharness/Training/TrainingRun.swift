@@ -31,6 +31,20 @@ struct TrainingRun {
             ? nil : try PreparedData(files: recipe.heldOutFiles, folder: base.folder, settings: recipe.data)
         Console.note(training.report.text)
         if let heldOut { Console.note("Held out: \(heldOut.report.text)") }
+        for data in [training, heldOut].compactMap(\.self) { try base.check(data) }
+        _ = try recipe.settings.rate(examples: training.pairs.count)
+        _ = try recipe.lora?.shapes(for: base.configuration)
+        warnOfRate()
+    }
+
+    /// As the SimPO repository's README has it: rates of 1e-5 make whole models of this size degenerate.
+    private func warnOfRate() {
+        if case .sft = recipe.objective { return }
+        let rate = recipe.settings.learningRate
+        guard recipe.lora == nil, rate > 2e-6, base.configuration.parameterCount >= 1_000_000_000 else { return }
+        Console.note(
+            "learning_rate \(rate) is above 2e-6: the published rates for whole models of this size are 3e-7 to 1e-6, and "
+                + "ten times these make them repeat themselves.")
     }
 
     /// The checkpoint that a run begins from.
@@ -63,6 +77,26 @@ struct TrainingRun {
                 Digest.sha256(try TrainingFiles.read("\(folder)/\($0)"))
             }
             fingerprint = "random \(seed) \(files.joined(separator: " "))"
+        }
+
+        /// - Throws: `badData` for a token that the model does not have, or a row beyond the positions that it learned.
+        func check(_ data: PreparedData) throws {
+            let c = configuration
+            let longest = c.positions == .learned ? c.contextLength : .max
+            for (pair, line) in zip(data.pairs, data.lines) {
+                for ids in pair.rows.map(\.ids) {
+                    if let id = ids.first(where: { $0 < 0 || $0 >= c.vocabularySize }) {
+                        throw TrainingError.badData(
+                            "\(line) has the token \(id), and \(folder)/config.json says vocab_size \(c.vocabularySize): "
+                                + "the tokenizer has tokens that the model does not. Use the model's own tokenizer")
+                    }
+                    if ids.count > longest {
+                        throw TrainingError.badData(
+                            "\(line) has \(ids.count) tokens, and the model learned \(longest) positions. Set max_length to "
+                                + "\(longest) or less")
+                    }
+                }
+            }
         }
     }
 
@@ -205,7 +239,8 @@ struct TrainingRun {
                     "\(recipe.path) asks for adapters on random weights. Remove lora, or random_initialization")
             }
             weights = ParameterStore(
-                random: base.configuration, deviation: 0.02, seed: UInt64(recipe.initializationSeed ?? 0))
+                random: base.configuration, deviation: 0.02,
+                seed: UInt64(bitPattern: Int64(recipe.initializationSeed ?? 0)))
         }
         let adapters = try recipe.lora.map { lora in
             (
@@ -221,7 +256,8 @@ struct TrainingRun {
     private func examples(_ data: PreparedData) -> [TrainingExample] {
         var examples = zip(data.pairs, data.lines).map { TrainingExample($0, source: $1) }
         if recipe.settings.objective.needsMismatchedRows {
-            TrainingExample.mismatch(&examples, block: recipe.settings.batchSize)
+            TrainingExample.mismatch(
+                &examples, block: recipe.settings.batchSize, longest: recipe.data.truncation.maxLength)
         }
         return examples
     }
@@ -274,10 +310,8 @@ struct TrainingRun {
         if let adapters = model.adapters, let lora = recipe.lora {
             lora.merge(adapters, into: model.weights, pool: kernels.pool)
         }
-        var names: [String: String] = [:]
-        for (name, tensor) in base.checkpoint?.tensors ?? [:] { names[name] = tensor.name }
         try ModelFolder(path: output, base: base.folder).write(
-            model.weights, as: type == .bf16 ? .bf16 : .f32, storedNames: names,
+            model.weights, as: type == .bf16 ? .bf16 : .f32, storedNames: base.checkpoint?.storedNames ?? [:],
             endTokens: base.checkpoint?.generationEndTokens ?? base.configuration.endTokens, card: card.text)
     }
 }

@@ -1,0 +1,44 @@
+import ArgumentParser
+import Evaluation
+import LanguageModel
+import Training
+
+struct MergeAdapterCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "merge",
+        abstract: "An adapter in PEFT's format and its base to one checkpoint, which --model takes.")
+
+    @Argument(help: "The adapter's folder.") var adapter: String
+    @Option(help: "The checkpoint that it belongs to; the one that the adapter names when left out.") var model: String?
+    @Option(help: "The folder that the merged model goes to.") var output: String
+    @Option(help: "Threads; all cores when left out.") var threads: Int?
+
+    mutating func validate() throws {
+        if let threads, !(1...1_024).contains(threads) { throw ValidationError("--threads takes 1 to 1024.") }
+    }
+
+    func run() throws {
+        let named = try LoRAAdapterFile.base(of: adapter)
+        guard let base = model ?? named else {
+            throw EvaluationError.configuration("\(adapter) names no base. Name its folder with --model.")
+        }
+        guard Files.isFolder(base) else {
+            throw EvaluationError.missingInput(
+                "There is no checkpoint folder \(base), which \(adapter) belongs to. Name it with --model.")
+        }
+        let checkpoint = try Checkpoint(folder: base)
+        let file = try LoRAAdapterFile(folder: adapter, for: checkpoint.configuration)
+        let weights = try ParameterStore(checkpoint, isTrained: false)
+        file.settings.merge(file.store, into: weights, pool: ThreadPool(threadCount: threads))
+        let names = "\(Files.name(of: base)) with the adapter \(Files.name(of: adapter))"
+        try ModelFolder(path: output, base: base).write(
+            weights, as: checkpoint.storedDataType == .bf16 ? .bf16 : .f32, storedNames: checkpoint.storedNames,
+            endTokens: checkpoint.generationEndTokens, card: "# \(names)\n\nMerged by evalharness.\n")
+        Console.data("\(output)\n")
+    }
+}
+
+extension Checkpoint {
+    /// What the file calls a tensor, by its name here.
+    var storedNames: [String: String] { tensors.mapValues(\.name) }
+}
