@@ -222,6 +222,10 @@ void kernels_widen(const void *source, enum kernels_type type, float *values, lo
     for (long i = 0; i < count; i++) values[i] = value_at(source, type, i);
 }
 
+void kernels_add_bf16(uint16_t *x, const float *y, long count) {
+    for (long i = 0; i < count; i++) x[i] = narrow_bf16(value_at(x, KERNELS_BF16, i) + y[i]);
+}
+
 void kernels_store_f32(const float *key, const float *value, long head_size, long slot, float *key_page, float *value_page) {
     for (long i = 0; i < head_size; i++) key_page[i * 16 + slot] = key[i];
     for (long i = 0; i < head_size; i++) value_page[i / 16 * 256 + slot * 16 + i % 16] = value[i];

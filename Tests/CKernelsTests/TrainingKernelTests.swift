@@ -28,6 +28,16 @@ import Testing
 
     // MARK: Rows
 
+    @Test func `Sums in bf16 are rounded to the nearest, ties to even`() {
+        // Steps of bf16 are 1/128 from 1 to 2, and 1/64 from 2 on.
+        var sums: [UInt16] = [0x3f80, 0x3f80, 0x3f81, 0x3f80, 0xbf80, 0x4000, 0x7f80, 0x3f80, 0]
+        let added: [Float] = [0x1p-8, 0x1.01p-8, 0x1p-8, -0x1p-9, 1, 0x1.8p-7, 1, .nan, 0x1.ffp-140]
+        kernels_add_bf16(&sums, added, sums.count)
+        #expect(sums[..<7] == [0x3f80, 0x3f81, 0x3f82, 0x3f80, 0, 0x4001, 0x7f80])
+        #expect(Float(bitPattern: UInt32(sums[7]) << 16).isNaN)
+        #expect(sums[8] == 0)
+    }
+
     @Test(arguments: [3, 16, 45])
     func `Norms' gradients are slopes`(_ count: Int) {
         let plain = KernelVariantTests.plain

@@ -62,9 +62,15 @@ import Testing
         }
     }
 
-    @Test(arguments: ["method: dpo\nbeta: 0.1", "method: simpo\nbeta: 2.0\ngamma_beta_ratio: 0.5"])
-    func `A run killed and taken up again leaves the same weights and the same log`(_ objective: String) async throws {
-        try recipe("save_steps: 1\neval_steps: 4", objective: objective)
+    private static let leastMemory = "gradient_checkpointing: segments\ngradient_dtype: bfloat16"
+
+    @Test(arguments: [
+        ("method: dpo\nbeta: 0.1", ""), ("method: simpo\nbeta: 2.0\ngamma_beta_ratio: 0.5", leastMemory),
+    ])
+    func `A run killed and taken up again leaves the same weights and the same log`(
+        _ objective: String, _ memory: String
+    ) async throws {
+        try recipe("save_steps: 1\neval_steps: 4\n\(memory)", objective: objective)
         let whole = try await space.command(train("whole", "--threads", "1")).run()
         #expect(whole.status == 0, "\(whole.errorText)")
         for lines in [1, 6] {
@@ -214,13 +220,16 @@ import Testing
     @Test func `What cannot be trained is said in a sentence, with its code`() async throws {
         let faults: [(String, String, Int32, String)] = [
             ("beta_: 3", "method: simpo", 78, "means nothing here"),
-            ("", "method: simpo\nbeta: 0.1", 78, "SimPO"),
+            ("", "method: simpo\nbeta: 0", 78, "SimPO"),
             ("", "method: ppo", 78, "known are"),
             ("max_length: 64\nmax_prompt_length: 64", "method: simpo", 78, "max_prompt_length"),
             ("lora: {r: 4, lora_alpha: 8, target_modules: [x_proj]}", "method: simpo", 78, "x_proj"),
             ("adam_beta1: 1", "method: simpo", 78, "adam_beta1 is 1.0"),
             ("adam_epsilon: 0", "method: simpo", 78, "adam_epsilon is 0.0"),
             ("gradient_accumulation_steps: 9223372036854775807", "method: simpo", 78, "gradient_accumulation_steps"),
+            ("gradient_checkpointing: layers", "method: simpo", 78, "true, false or segments"),
+            ("gradient_dtype: float16", "method: simpo", 78, "bfloat16"),
+            ("gradient_dtype: bfloat16\nlora: {r: 4, lora_alpha: 8}", "method: simpo", 78, "without lora"),
             ("warmup_ratio: 2", "method: dpo", 78, "the warm-up is 2.0"),
             ("per_device_train_batch_size: 1", "method: kto", 78, "2 or more"),
         ]
@@ -237,6 +246,25 @@ import Testing
         #expect(run.errorText.contains("line 1"), "\(run.errorText)")
         #expect(try await space.command(train("bad", "--train-files", space.path("none.jsonl"))).run().status == 66)
         #expect(try await space.command(train("bad", "--model", space.path("none"))).run().status == 66)
+    }
+
+    @Test func `A beta of DPO's size and chosen answers that become less likely are remarked on`() async throws {
+        // What chosen rows share with rejected ones becomes less likely in both.
+        let lines = (0..<14).map { index -> String in
+            let line: JSONValue = [
+                "prompt": .string("Say \(index)."), "chosen": "aaaaaaaab",
+                "rejected": .string(String(repeating: "a", count: 20 + index)),
+            ]
+            return line.text() + "\n"
+        }
+        try space.folder.write(lines.joined(), "alike.jsonl")
+        for (file, rate, falls) in [("train.jsonl", "1.0e-3", false), ("alike.jsonl", "1.0e-1", true)] {
+            try recipe("learning_rate: \(rate)", objective: "method: simpo\nbeta: 0.1")
+            let run = try await space.command(train("remarks-\(falls)", "--train-files", space.path(file))).run()
+            #expect(run.status == 0, "\(run.errorText)")
+            #expect(run.errorText.contains("beta 0.1 is a value for DPO"), "\(run.errorText)")
+            #expect(run.errorText.contains("logps/chosen fell") == falls, "\(run.errorText)")
+        }
     }
 
     @Test func `Every recipe that is shipped can be read`() async throws {

@@ -10,8 +10,11 @@
 #                   step; of 1 step, that one is counted
 #   SECONDS_A_RUN   a peer's run is cut after that much training, default 300; it counts with the steps that it has done,
 #                   or as a bound where it has done none
-# Ours runs before, between and after the peer's methods (f32 only before), with its activations kept and computed again,
-# and DPO also with its reference model in memory: the spread of its rows tells how quiet the machine was.
+#   TOGETHER        yes runs the peer's autocast and bf16 of a method at once: where a CPU does not multiply bf16, each of
+#                   them keeps one core busy
+# Ours runs before, between and after the peer's methods, with activations kept, and computed again with gradients in
+# bf16; DPO also with its reference model in memory. f32 and the other ways to save memory run only before. The spread of
+# its rows tells how quiet the machine was.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 shape=${1:-135m}
@@ -28,10 +31,10 @@ cp .build/release/TrainingBenchmark "$work/ours" # a build that comes in between
 read -r f32 bf16 < <("$work/fma" "$threads")
 echo "{\"limits\": {\"f32\": $f32, \"bf16\": $bf16}, \"threads\": $threads, \"load\": $load}" >>"$work/rows"
 
-ours() { # format, recompute: yes or no
+ours() { # format, what is computed again, what gradients are summed up in
     for run in "simpo" "dpo" "dpo --reference memory"; do
-        "$work/ours" --shape "$shape" --dtype "$1" --recompute "$2" --steps "$steps" --threads "$threads" \
-            --method $run | tee -a "$work/rows" >&2
+        "$work/ours" --shape "$shape" --dtype "$1" --recompute "$2" --gradients "$3" --steps "$steps" \
+            --threads "$threads" --method $run | tee -a "$work/rows" >&2
     done
 }
 
@@ -39,23 +42,33 @@ peer() { # method, precision
     local count=$([ "$2" = f32 ] && echo "$steps" || echo "${BF16_STEPS:-$steps}")
     [[ $1-$2 =~ ^(${ONLY:-.*})$ ]] || return 0
     "$PEERS/venv-trl/bin/python" "$here/peers/train_trl.py" --method "$1" --precision "$2" --shape "$shape" \
-        --steps "$count" --threads "$threads" --seconds "${SECONDS_A_RUN:-300}" >"$work/peer" 2>"$work/peer.log" ||
-        tail -n 20 "$work/peer.log" >&2
-    grep '^{"engine"' "$work/peer" | tee -a "$work/rows" >&2 ||
+        --steps "$count" --threads "$threads" --seconds "${SECONDS_A_RUN:-300}" >"$work/$1-$2" 2>"$work/$1-$2.log" ||
+        tail -n 20 "$work/$1-$2.log" >&2
+    grep '^{"engine"' "$work/$1-$2" | tee -a "$work/rows" >&2 ||
         echo "{\"engine\": \"TRL\", \"method\": \"$1\", \"precision\": \"$2\", \"error\": \"ended without a result\"}" |
         tee -a "$work/rows" >&2
 }
 
 both() {
-    ours bf16 no
-    ours bf16 yes
+    ours bf16 none f32
+    ours bf16 layers bf16
 }
 
-ours f32 no
+ours f32 none f32
+ours bf16 layers f32
+ours bf16 segments bf16
 both
 if [ -n "${PEERS:-}" ]; then
     for method in simpo dpo; do
-        for precision in f32 autocast bf16; do peer $method $precision; done
+        peer $method f32
+        if [ "${TOGETHER:-no}" = yes ]; then
+            peer $method autocast &
+            peer $method bf16
+            wait
+        else
+            peer $method autocast
+            peer $method bf16
+        fi
         both
     done
 fi

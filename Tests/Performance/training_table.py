@@ -10,17 +10,17 @@ def main():
     ours, peers = {}, {}
     for row in rows:
         if row.get("engine") == "evalharness":
-            ours.setdefault((row["method"], row["precision"], row["recomputes"], row["reference_in_memory"]), []).append(row)
+            key = (row["method"], row["precision"], row["recomputed"], row["gradients"], row["reference_in_memory"])
+            ours.setdefault(key, []).append(row)
         elif "engine" in row:
             peers[row["method"], row["precision"]] = row
     ours = {key: merged(runs) for key, runs in ours.items()}
 
     print("| engine | method | precision | pairs/s | s a step (least to most) | tokens a step | peak MB | GFLOP/s "
           "| of the limit |\n|---|---|---|---|---|---|---|---|---|")
-    for (method, precision, recomputes, in_memory), row in ours.items():
-        precision += ", recomputed" if recomputes else ""
+    for (method, *mode, in_memory), row in ours.items():
         method += ", reference in memory" if in_memory else ""
-        print("| " + " | ".join(["evalharness", method, precision, *cells(row, machine)]) + " |")
+        print("| " + " | ".join(["evalharness", method, named(mode), *cells(row, machine)]) + " |")
     for (method, precision), row in peers.items():
         print("| " + " | ".join(["TRL", method, NAMES[precision], *cells(row, machine)]) + " |")
     versions = next((row["engine"] for row in peers.values() if "error" not in row), None)
@@ -34,6 +34,12 @@ def main():
     print()
     for line in comparisons(ours, peers):
         print(line)
+
+
+def named(mode):
+    precision, recomputed, gradients = mode
+    return (precision + (f", {recomputed} recomputed" if recomputed != "none" else "")
+            + (f", gradients in {gradients}" if gradients != "f32" else ""))
 
 
 def merged(runs):
@@ -75,17 +81,16 @@ def comparisons(ours, peers):
             yield f"- {method}, TRL in {NAMES[precision]}: {peer['error']}"
             continue
         least, most = ("more than ", "at most ") if peer.get("is_bound") else ("", "")
-        for (own_method, own_precision, recomputes, in_memory), own in ours.items():
-            if own_method != method or in_memory or own_precision == "f32" and precision != "f32":
+        for (own_method, *mode, in_memory), own in ours.items():
+            if own_method != method or in_memory or mode[0] == "f32" and precision != "f32":
                 continue
-            yield (f"- {method}, {own_precision}{', recomputed' if recomputes else ''}, over TRL in {NAMES[precision]}: "
+            yield (f"- {method}, {named(mode)}, over TRL in {NAMES[precision]}: "
                    f"{least}{own['pairs_s'] / peer['pairs_s']:.2f} times the pairs a second, "
                    f"{most}{own['peak_rss_mb'] / peer['peak_rss_mb']:.3f} of the memory")
-    for (method, precision, recomputes, in_memory), dpo in ours.items():
+    for (method, *mode, in_memory), dpo in ours.items():
         if method == "dpo":
-            name = f"ours in {precision}{', recomputed' if recomputes else ''}"
-            name += f", DPO's reference {'in memory' if in_memory else 'before the first step'}"
-            yield saving(name, ours["simpo", precision, recomputes, False], dpo)
+            name = f"ours in {named(mode)}, DPO's reference {'in memory' if in_memory else 'before the first step'}"
+            yield saving(name, ours["simpo", *mode, False], dpo)
     for precision in NAMES:
         simpo, dpo = peers.get(("simpo", precision)), peers.get(("dpo", precision))
         if all(row and "error" not in row and not row.get("is_bound") for row in (simpo, dpo)):

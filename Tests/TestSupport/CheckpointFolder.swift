@@ -16,10 +16,10 @@ package struct CheckpointFolder: Sendable {
         {% endif %}
         """
 
-    package init(contextLength: Int = 1_024, storedType: StoredType = .f32) throws {
+    package init(contextLength: Int = 1_024, layerCount: Int = 2, storedType: StoredType = .f32) throws {
         folder = try TemporaryFolder()
-        try folder.write(JSONSerialization.data(withJSONObject: Self.config(contextLength)), "config.json")
-        try folder.write(Self.safetensors(storedType), "model.safetensors")
+        try folder.write(JSONSerialization.data(withJSONObject: Self.config(contextLength, layerCount)), "config.json")
+        try folder.write(Self.safetensors(storedType, layerCount), "model.safetensors")
         try folder.write(JSONSerialization.data(withJSONObject: Self.tokenizer()), "tokenizer.json")
         let names: [String: Any] = [
             "bos_token": "<s>", "eos_token": "</s>", "chat_template": Self.chatTemplate,
@@ -33,19 +33,20 @@ package struct CheckpointFolder: Sendable {
         case bf16 = "BF16"
     }
 
-    private static func config(_ contextLength: Int) -> [String: Any] {
+    private static func config(_ contextLength: Int, _ layerCount: Int) -> [String: Any] {
         [
-            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 48, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 12, "intermediate_size": 80,
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 48,
+            "num_hidden_layers": layerCount, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 12,
+            "intermediate_size": 80,
             "vocab_size": vocabularySize, "max_position_embeddings": contextLength, "rms_norm_eps": 1e-5,
             "rope_theta": 10_000.0, "hidden_act": "silu", "tie_word_embeddings": true, "bos_token_id": beginToken,
             "eos_token_id": endToken,
         ]
     }
 
-    private static func safetensors(_ type: StoredType) throws -> Data {
+    private static func safetensors(_ type: StoredType, _ layerCount: Int) throws -> Data {
         var shapes: [(String, [Int])] = [("model.embed_tokens.weight", [vocabularySize, 48])]
-        for layer in 0..<2 {
+        for layer in 0..<layerCount {
             let name = "model.layers.\(layer)"
             shapes += [
                 ("\(name).self_attn.q_proj.weight", [48, 48]), ("\(name).self_attn.k_proj.weight", [24, 48]),

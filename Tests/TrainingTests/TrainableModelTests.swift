@@ -76,29 +76,60 @@ import Training
 
     @Test(arguments: folders + [""])
     func `Recomputation and threads change no bit of a gradient`(_ folder: String) throws {
+        // Segments of three layers, the last one shorter.
+        let own = try CheckpointFolder(layerCount: 8)
+        let path = folder.isEmpty ? own.path : folder
+        let formats: [(PackedMatrix.Format, Gradients.Format)] = [(.f32, .f32), (.bf16, .f32), (.bf16, .bf16)]
+        let runs: [(Int, Recomputation)] = [(1, .none), (2, .layers), (3, .none), (2, .segments)]
+        for (format, gradients) in formats {
+            let all = try runs.map { threads, recomputation in
+                gradientBits(
+                    try TestModel(
+                        path, threads: threads, recomputation: recomputation, format: format, gradients: gradients))
+            }
+            for other in all.dropFirst() { #expect(all[0] == other, "\(format), gradients in \(gradients)") }
+        }
+    }
+
+    @Test(arguments: folders + [""])
+    func `Gradients in bf16 are those in floats, rounded once a pass`(_ folder: String) throws {
         let own = try CheckpointFolder()
         let path = folder.isEmpty ? own.path : folder
-        for format in [PackedMatrix.Format.f32, .bf16] {
-            let all = try [(1, false), (2, true), (3, false)].map { threads, recomputes in
-                try gradientBits(TestModel(path, threads: threads, recomputes: recomputes, format: format))
+        let floats = gradientBits(try TestModel(path))
+        let test = try TestModel(path, gradients: .bf16)
+        let halves = gradientBits(test)
+        for (index, parameter) in test.model.weights.parameters.enumerated() {
+            // Their rows are added one after the other.
+            let isTable = parameter.name.contains("embed") || parameter.name.hasPrefix("w")
+            for (exact, found) in zip(floats[index], halves[index]).map({ (Float(bitPattern: $0), $1) }) {
+                if parameter.isMatrix, !isTable {
+                    #expect(found == rounded(exact), "\(parameter.name)")
+                } else {
+                    let most = floats[index].map { abs(Float(bitPattern: $0)) }.max()!
+                    #expect(abs(Float(bitPattern: found) - exact) <= (parameter.isMatrix ? 0.02 : 0) * most)
+                }
             }
-            #expect(all[0] == all[1], "\(format)")
-            #expect(all[0] == all[2], "\(format)")
         }
+    }
+
+    /// The bits of the nearest bf16 number, ties to even.
+    private func rounded(_ value: Float) -> UInt32 {
+        let bits = value.bitPattern
+        return (bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000
     }
 
     /// Of a pass of three pairs, for every parameter. Logits are in several blocks, kept where nothing is recomputed.
     private func gradientBits(_ test: TestModel) -> [[UInt32]] {
         test.model.vocabularyBlock = 48
-        if test.model.recomputesActivations { test.model.logitBytes = 0 }
+        if test.model.recomputation != .none { test.model.logitBytes = 0 }
         var pass = TrainingPass()
         for pair in test.pairs(seed: 9, count: 3) { pass.append(pair) }
         let sums = test.model.forward(pass)
         test.model.backward(pass, sums.map { _ in PairGradient(chosen: 0.5, rejected: -0.25) })
         let store = test.model.weights
-        return store.parameters.indices.map { index in
-            UnsafeBufferPointer(start: store.gradient(index)!, count: store.parameters[index].floatCount).map {
-                $0.bitPattern
+        return store.parameters.enumerated().map { index, parameter in
+            store.training!.gradients.withFloats(index, from: 0, count: parameter.floatCount) { values in
+                (0..<parameter.floatCount).map { values[$0].bitPattern }
             }
         }
     }
@@ -179,7 +210,7 @@ import Training
         _ = test.model.forward(pass)
         test.model.backward(pass, [PairGradient(chosen: 1, rejected: 0)])
         let gradients = try #require(test.model.weights.training).gradients
-        #expect(UnsafeBufferPointer(start: gradients.pointer, count: gradients.count).allSatisfy { $0 == 0 })
+        #expect(gradients.norm(test.kernels) == 0)
     }
 
     @Test(arguments: folders + [""])
@@ -209,7 +240,7 @@ import Training
             let pass = test.passes(seed: 1, withPrompts: false)[0]
             _ = test.model.forward(pass)
             test.model.backward(pass, [PairGradient(chosen: 0.5, rejected: -0.25)])
-            norms.append(test.model.weights.gradientNorm(test.kernels))
+            norms.append(test.model.weights.training!.gradients.norm(test.kernels))
         }
         for norm in norms { #expect(abs(norm - norms.last!) < 1e-5 * norm) }
     }
@@ -221,14 +252,15 @@ struct TestModel {
     let kernels: Kernels
 
     init(
-        _ folder: String, threads: Int = 2, variant: String? = nil, recomputes: Bool = false,
-        format: PackedMatrix.Format = .f32
+        _ folder: String, threads: Int = 2, variant: String? = nil, recomputation: Recomputation = .none,
+        format: PackedMatrix.Format = .f32, gradients: Gradients.Format = .f32
     ) throws {
         let checkpoint = try Checkpoint(folder: folder)
         kernels = try #require(Kernels(variant: variant, pool: ThreadPool(threadCount: threads)))
         model = TrainableModel(
-            configuration: checkpoint.configuration, weights: try ParameterStore(checkpoint, isTrained: true),
-            adapters: nil, kernels: kernels, format: format, recomputesActivations: recomputes)
+            configuration: checkpoint.configuration,
+            weights: try ParameterStore(checkpoint, isTrained: true, gradients: gradients),
+            adapters: nil, kernels: kernels, format: format, recomputation: recomputation)
     }
 
     /// Pairs with a common prompt of some 5 tokens, and responses of 3 to 60.

@@ -10,9 +10,9 @@ import Training
 
     private func trainer(
         _ edit: (inout TrainerSettings) -> Void = { _ in }, examples: Int = 11, threads: Int = 2,
-        state: TrainerState = TrainerState(fingerprint: "run")
+        gradients: Gradients.Format = .f32, state: TrainerState = TrainerState(fingerprint: "run")
     ) throws -> (trainer: Trainer, model: TestModel) {
-        let model = try TestModel(checkpoint.get().path, threads: threads)
+        let model = try TestModel(checkpoint.get().path, threads: threads, gradients: gradients)
         var settings = TrainerSettings(objective: .simpo(Objective.SimPO(beta: 2, gamma: 1)))
         settings.batchSize = 2
         settings.accumulation = 2
@@ -45,27 +45,43 @@ import Training
         return lines
     }
 
-    @Test func `A run stopped anywhere goes on to the same weights and the same log`() throws {
-        let whole = try trainer()
+    @Test(arguments: Gradients.Format.allCases)
+    func `A run stopped anywhere goes on to the same weights and the same log`(_ gradients: Gradients.Format) throws {
+        let whole = try trainer(gradients: gradients)
         let log = try lines(whole.trainer)
         #expect(whole.trainer.totalSteps == 9)
         #expect(log.count == 5)
         for stop in [1, 3, 4, 8] {
             let folder = try TemporaryFolder()
             let checkpoints = TrainerCheckpoints(folder: folder.path, limit: 2)
-            let first = try trainer(threads: 1)
+            let first = try trainer(threads: 1, gradients: gradients)
             var found = try lines(
                 first.trainer, save: { try checkpoints.save($0, first.model.model.weights) }, stopAfter: stop)
-            let second = try trainer(threads: 3)
+            let second = try trainer(threads: 3, gradients: gradients)
             let state = try #require(
                 try checkpoints.load(into: second.model.model.weights, fingerprint: "run") { _, _ in })
             #expect(state.step == stop)
-            let resumed = try trainer(threads: 2, state: state)
+            let resumed = try trainer(threads: 2, gradients: gradients, state: state)
             _ = try checkpoints.load(into: resumed.model.model.weights, fingerprint: "run") { _, _ in }
             found += try lines(resumed.trainer)
             #expect(found == log)
             #expect(bits(resumed.model.model.weights) == bits(whole.model.model.weights), "stopped after \(stop)")
         }
+    }
+
+    @Test func `Gradients in bf16 train as those in floats do`() throws {
+        let runs = try Gradients.Format.allCases.map { try trainer(gradients: $0) }
+        let norms = try runs.map { try $0.trainer.step() }
+        #expect(norms[0] != norms[1])
+        #expect(abs(norms[0] - norms[1]) < 4e-3 * norms[0])
+        for run in runs { while run.trainer.state.step < run.trainer.totalSteps { _ = try run.trainer.step() } }
+        let weights = runs.map { $0.model.model.weights.values }
+        // Nine steps move a weight by some 9e-3.
+        let square = (0..<weights[0].count).reduce(0.0) { sum, place in
+            let difference = Double(weights[0].pointer[place] - weights[1].pointer[place])
+            return sum + difference * difference
+        }
+        #expect((square / Double(weights[0].count)).squareRoot() < 3e-4)
     }
 
     @Test func `A damaged checkpoint is passed over for the one before it`() throws {

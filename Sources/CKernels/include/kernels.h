@@ -189,6 +189,9 @@ void kernels_unpack_int8(const int8_t *packed, const float *scale, long inner, l
 
 void kernels_widen(const void *source, enum kernels_type type, float *values, long count);
 
+// x = bf16(x + y)
+void kernels_add_bf16(uint16_t *x, const float *y, long count);
+
 // Writes one position's key and value (head_size each) into slot `slot` of its pages.
 void kernels_store_f32(const float *key, const float *value, long head_size, long slot, float *key_page, float *value_page);
 void kernels_store_bf16(

@@ -52,24 +52,45 @@ package struct BatchMetrics: Codable, Hashable, Sendable {
     package var rejectedLogProb: Double?
     package var negativeLogLikelihood: Double?
     package var klDivergence: Double?
+    /// ORPO's log σ(o) and o.
+    package var logOddsRatio: Double?
+    package var logOddsChosen: Double?
+    /// The rows of each side, where they come one by one and not in pairs (KTO): of micro-batches their means are over
+    /// rows then, as TRL's.
+    var chosenRows: Int?
+    var rejectedRows: Int?
 
     /// The mean of each over several micro-batches, as transformers' trainer logs them.
     package static func mean(_ all: [BatchMetrics]) -> BatchMetrics {
-        func mean(_ field: (BatchMetrics) -> Double?) -> Double? {
-            let values = all.compactMap(field)
-            return values.isEmpty ? nil : values.reduce(0, +) / Double(values.count)
+        func mean(_ field: (BatchMetrics) -> Double?, weight: (BatchMetrics) -> Int? = { _ in 1 }) -> Double? {
+            var (sum, weights) = (0.0, 0)
+            for metrics in all {
+                guard let value = field(metrics) else { continue }
+                sum += Double(weight(metrics) ?? 1) * value
+                weights += weight(metrics) ?? 1
+            }
+            return weights == 0 ? nil : sum / Double(weights)
         }
         var result = BatchMetrics()
         result.loss = mean { $0.loss } ?? 0
-        result.chosenReward = mean { $0.chosenReward }
-        result.rejectedReward = mean { $0.rejectedReward }
+        result.chosenReward = mean({ $0.chosenReward }, weight: \.chosenRows)
+        result.rejectedReward = mean({ $0.rejectedReward }, weight: \.rejectedRows)
         result.accuracy = mean { $0.accuracy }
         result.margin = mean { $0.margin }
-        result.chosenLogProb = mean { $0.chosenLogProb }
-        result.rejectedLogProb = mean { $0.rejectedLogProb }
+        if all.contains(where: { $0.chosenRows != nil }) {
+            result.margin = difference(result.chosenReward, result.rejectedReward)
+        }
+        result.chosenLogProb = mean({ $0.chosenLogProb }, weight: \.chosenRows)
+        result.rejectedLogProb = mean({ $0.rejectedLogProb }, weight: \.rejectedRows)
         result.negativeLogLikelihood = mean { $0.negativeLogLikelihood }
         result.klDivergence = mean { $0.klDivergence }
+        result.logOddsRatio = mean { $0.logOddsRatio }
+        result.logOddsChosen = mean { $0.logOddsChosen }
         return result
+    }
+
+    fileprivate static func difference(_ chosen: Double?, _ rejected: Double?) -> Double? {
+        chosen.flatMap { chosen in rejected.map { chosen - $0 } }
     }
 
     /// (`rewards/chosen`, …), in the order of a log.
@@ -78,6 +99,7 @@ package struct BatchMetrics: Codable, Hashable, Sendable {
             ("loss", loss), ("rewards/chosen", chosenReward), ("rewards/rejected", rejectedReward),
             ("rewards/accuracies", accuracy), ("rewards/margins", margin), ("logps/chosen", chosenLogProb),
             ("logps/rejected", rejectedLogProb), ("nll_loss", negativeLogLikelihood), ("kl", klDivergence),
+            ("log_odds_ratio", logOddsRatio), ("log_odds_chosen", logOddsChosen),
         ]
         return values.compactMap { name, value in value.map { (name, $0) } }
     }
@@ -125,7 +147,7 @@ package struct BatchGradients {
         var examples = examples
         reference?.fill(&examples)
         let klLogRatio = self.klLogRatio(examples)
-        var summary = MetricsSummary(averagesLogProbs: objective.lengthNormalizesLogps)
+        var summary = MetricsSummary(objective)
         var done = 0
         let passes = TrainingPass.passes(
             examples.map(\.pair), limit: rowsPerPass, withPrompts: objective.needsPromptLogProbs)
@@ -181,8 +203,8 @@ package struct BatchGradients {
 /// Sums on the way to a micro-batch's metrics.
 private struct MetricsSummary {
     private struct Mean {
-        var sum = 0.0
-        var count = 0
+        private var sum = 0.0
+        private(set) var count = 0
 
         mutating func add(_ value: Double?) {
             guard let value else { return }
@@ -193,7 +215,7 @@ private struct MetricsSummary {
         var value: Double? { count == 0 ? nil : sum / Double(count) }
     }
 
-    let averagesLogProbs: Bool
+    private let objective: Objective
     private var loss = 0.0
     private var negativeLogLikelihood: Double?
     private var chosen = Mean()
@@ -201,8 +223,10 @@ private struct MetricsSummary {
     private var accuracy = Mean()
     private var chosenLogProb = Mean()
     private var rejectedLogProb = Mean()
+    private var logOddsRatio = Mean()
+    private var logOddsChosen = Mean()
 
-    init(averagesLogProbs: Bool) { self.averagesLogProbs = averagesLogProbs }
+    init(_ objective: Objective) { self.objective = objective }
 
     mutating func add(_ result: BatchLoss, _ logProbs: [PairLogProbs]) {
         loss += result.loss
@@ -214,8 +238,13 @@ private struct MetricsSummary {
             chosen.add(better)
             rejected.add(worse)
             if let better, let worse { accuracy.add(better > worse ? 1 : 0) }
-            chosenLogProb.add(pair.chosen.map { averagesLogProbs ? $0.average : $0.sum })
-            rejectedLogProb.add(pair.rejected.map { averagesLogProbs ? $0.average : $0.sum })
+            chosenLogProb.add(pair.chosen.map { objective.lengthNormalizesLogps ? $0.average : $0.sum })
+            rejectedLogProb.add(pair.rejected.map { objective.lengthNormalizesLogps ? $0.average : $0.sum })
+            if case .orpo(let orpo) = objective, let chosen = pair.chosen, let rejected = pair.rejected {
+                let odds = orpo.logOddsRatio(chosen: chosen, rejected: rejected)
+                logOddsRatio.add(-logisticLoss(at: odds).value)
+                logOddsChosen.add(odds)
+            }
         }
     }
 
@@ -225,11 +254,14 @@ private struct MetricsSummary {
         metrics.chosenReward = chosen.value
         metrics.rejectedReward = rejected.value
         metrics.accuracy = accuracy.value
-        if let chosen = chosen.value, let rejected = rejected.value { metrics.margin = chosen - rejected }
+        metrics.margin = BatchMetrics.difference(chosen.value, rejected.value)
         metrics.chosenLogProb = chosenLogProb.value
         metrics.rejectedLogProb = rejectedLogProb.value
         metrics.negativeLogLikelihood = negativeLogLikelihood
         metrics.klDivergence = klDivergence
+        metrics.logOddsRatio = logOddsRatio.value
+        metrics.logOddsChosen = logOddsChosen.value
+        if objective.needsMismatchedRows { (metrics.chosenRows, metrics.rejectedRows) = (chosen.count, rejected.count) }
         return metrics
     }
 }

@@ -29,11 +29,11 @@ package final class ParameterStore: @unchecked Sendable {
     /// The matrices of a frozen store in bf16; `values` has the vectors alone.
     private let halves: HalfRegion?
     /// Of a store that is trained: the gradient's sum so far, and Adam's first and second moments.
-    package let training: (gradients: FloatRegion, firstMoments: FloatRegion, secondMoments: FloatRegion)?
+    package let training: (gradients: Gradients, firstMoments: FloatRegion, secondMoments: FloatRegion)?
     private let indices: [String: Int]
 
     /// - Parameter shapes: every tensor with one dimension or two, in the order that they are kept in.
-    package init(_ shapes: [(name: String, shape: [Int])], isTrained: Bool) {
+    package init(_ shapes: [(name: String, shape: [Int])], isTrained: Bool, gradients: Gradients.Format = .f32) {
         var parameters: [Parameter] = []
         var offset = 0
         for (name, shape) in shapes {
@@ -47,7 +47,7 @@ package final class ParameterStore: @unchecked Sendable {
         halves = nil
         training =
             isTrained
-            ? (FloatRegion(count: offset), FloatRegion(count: offset), FloatRegion(count: offset)) : nil
+            ? (Gradients(parameters, format: gradients), FloatRegion(count: offset), FloatRegion(count: offset)) : nil
     }
 
     /// What a store holds now, frozen: in bf16 where that holds every element of its matrices, else in floats.
@@ -115,8 +115,13 @@ package final class ParameterStore: @unchecked Sendable {
         return (UnsafeRawPointer(halves.pointer + start), KERNELS_BF16)
     }
 
+    /// The gradient of a tensor whose sums are floats; nil of a frozen one.
     package func gradient(_ index: Int) -> UnsafeMutablePointer<Float>? {
-        training.map { $0.gradients.pointer + parameters[index].offset }
+        guard let elements = training?.gradients.elements(index) else { return nil }
+        guard case .floats(let pointer) = elements else {
+            preconditionFailure("the gradient of \(parameters[index].name) is in bf16")
+        }
+        return pointer
     }
 
     /// Sets a tensor from its stored elements, row after row.
@@ -151,14 +156,4 @@ package final class Region<Element: BitwiseCopyable>: @unchecked Sendable {
     }
 
     deinit { munmap(pointer, bytes) }
-}
-
-extension FloatRegion {
-    package func clear(_ pool: ThreadPool) {
-        let chunk = 1 << 20
-        pool.run((count + chunk - 1) / chunk) { piece in
-            let first = piece * chunk
-            memset(pointer + first, 0, 4 * min(chunk, count - first))
-        }
-    }
 }

@@ -19,30 +19,62 @@ struct KeptLayer {
     var rawFeedForward: FloatBuffer?
 }
 
+/// What of a pass's layers is computed again on the way back instead of being kept from the way forward.
+package enum Recomputation: String, CaseIterable, Sendable {
+    case none
+    /// Every layer from its input.
+    case layers
+    /// The inputs too, of all layers but the first of each segment of √layers: least memory.
+    case segments
+}
+
 /// The buffers of a pass, grown to the largest so far.
 final class PassMemory {
-    enum Keeping: Int { case nothing, inputs, everything }
+    enum Keeping: Equatable {
+        case nothing, everything
+        /// The inputs of the layers alone, or of one in so many and of the segment of layers that was run last.
+        case inputs(segment: Int)
+    }
 
     private(set) var keeping = Keeping.nothing
     private var rows = 0
     private var inputs: [FloatBuffer] = []
     private var layers: [KeptLayer] = []
     private(set) var normed = FloatBuffer(count: 0)
-    private(set) var activation = FloatBuffer(count: 0)
-    // Backward alone:
     private(set) var gradient = FloatBuffer(count: 0)
     private(set) var dNormed = FloatBuffer(count: 0)
-    private(set) var dActivation = FloatBuffer(count: 0)
-    private(set) var dAttended = FloatBuffer(count: 0)
-    private(set) var dQueryKeyValue = FloatBuffer(count: 0)
-    /// Queries, keys and values of every query head by itself.
-    private(set) var dHeads = FloatBuffer(count: 0)
     private(set) var dRaw: FloatBuffer?
     private(set) var scratch: [FloatBuffer] = []
     var head = HeadMemory()
 
+    /// What the MLP, attention's way back and the output projection need one after the other.
+    private var shared = FloatBuffer(count: 0)
+    private var activationCount = 0
+    private var attendedCount = 0
+    private var queryKeyValueCount = 0
+
+    var activation: UnsafeMutablePointer<Float> { shared.pointer }
+    var dActivation: UnsafeMutablePointer<Float> { shared.pointer + activationCount }
+    var dAttended: UnsafeMutablePointer<Float> { shared.pointer }
+    var dQueryKeyValue: UnsafeMutablePointer<Float> { shared.pointer + attendedCount }
+    /// Queries, keys and values of every query head by itself.
+    var dHeads: UnsafeMutablePointer<Float> { dQueryKeyValue + queryKeyValueCount }
+    /// Of the rows that predict something: one block of the vocabulary after the other, or one at a time.
+    var logits: UnsafeMutablePointer<Float> { shared.pointer }
+    /// The final states of the rows that predict something, normed, and their gradients.
+    var states: UnsafeMutablePointer<Float> { normed.pointer }
+    var dStates: UnsafeMutablePointer<Float> { gradient.pointer }
+
     /// The input of a layer, or behind the last the final hidden states.
-    func input(_ layer: Int) -> UnsafeMutablePointer<Float> { inputs[keeping == .nothing ? 0 : layer].pointer }
+    func input(_ layer: Int) -> UnsafeMutablePointer<Float> {
+        switch keeping {
+        case .nothing: inputs[0].pointer
+        case .everything: inputs[layer].pointer
+        case .inputs(let segment):
+            // The segment's own come first, behind them those of the first layers of all.
+            inputs[layer % segment == 0 ? segment - 1 + layer / segment : layer % segment - 1].pointer
+        }
+    }
 
     func layer(_ layer: Int) -> KeptLayer { layers[keeping == .everything ? layer : 0] }
 
@@ -50,32 +82,40 @@ final class PassMemory {
         self.keeping = keeping
         // An even number, whose last row may be multiplied by zero.
         let rows = (max(rows, self.rows) + 1) / 2 * 2
+        let width = PackedMatrix.padded(c.hiddenSize)
         if rows > self.rows {
             inputs = []
             layers = []
+            normed = FloatBuffer(count: rows * width)
             gradient = FloatBuffer(count: 0)
         }
-        let width = PackedMatrix.padded(c.hiddenSize)
-        let inputCount = keeping == .nothing ? 1 : plan.layers.count + 1
+        self.rows = rows
+        let (inputCount, layerCount) =
+            switch keeping {
+            case .nothing: (1, 1)
+            case .everything: (plan.layers.count + 1, plan.layers.count)
+            case .inputs(let segment): (segment - 1 + plan.layers.count / segment + 1, 1)
+            }
         while inputs.count < inputCount { inputs.append(FloatBuffer(count: rows * width)) }
-        let layerCount = keeping == .everything ? plan.layers.count : 1
         while layers.count < layerCount { layers.append(PassMemory.layer(plan.layers[0], rows, c)) }
         let layer = plan.layers[0]
-        if rows > self.rows {
-            normed = FloatBuffer(count: rows * width)
-            activation = FloatBuffer(count: rows * layer.down.inputStride)
-        }
-        if keeping != .nothing, gradient.count == 0 {
-            let heads = PackedMatrix.padded(c.headCount * c.headSize)
+        activationCount = rows * layer.down.inputStride
+        if keeping == .nothing { return growShared(to: activationCount) }
+        let heads = PackedMatrix.padded(c.headCount * c.headSize)
+        attendedCount = rows * layer.attentionOutput.inputStride
+        queryKeyValueCount = rows * layer.queryKeyValue.outputStride
+        let headsCount = max(3 * rows * heads, queryKeyValueCount)
+        growShared(to: max(2 * activationCount, attendedCount + queryKeyValueCount + headsCount))
+        if gradient.count == 0 {
             gradient = FloatBuffer(count: rows * width)
             dNormed = FloatBuffer(count: rows * width)
-            dActivation = FloatBuffer(count: rows * layer.down.inputStride)
-            dAttended = FloatBuffer(count: rows * layer.attentionOutput.inputStride)
-            dQueryKeyValue = FloatBuffer(count: rows * layer.queryKeyValue.outputStride)
-            dHeads = FloatBuffer(count: rows * max(3 * heads, layer.queryKeyValue.outputStride))
             if c.hasPostNorms { dRaw = FloatBuffer(count: rows * width) }
         }
-        self.rows = rows
+    }
+
+    /// What is in the shared buffer is lost where it grows.
+    func growShared(to count: Int) {
+        if shared.count < count { shared = FloatBuffer(count: count) }
     }
 
     private static func layer(_ plan: LayerPlan, _ rows: Int, _ c: ModelConfiguration) -> KeptLayer {

@@ -5,9 +5,11 @@ internal import Statistics
 extension ParameterStore {
     /// Random weights for a model that begins from nothing: matrices normal with this deviation, norms the identity,
     /// biases zero, the same for a seed on every machine.
-    package convenience init(random configuration: ModelConfiguration, deviation: Double, seed: UInt64) {
+    package convenience init(
+        random configuration: ModelConfiguration, deviation: Double, seed: UInt64, gradients: Gradients.Format = .f32
+    ) {
         let shapes = configuration.expectedShapes.sorted { $0.key < $1.key }
-        self.init(shapes.map { (name: $0.key, shape: $0.value) }, isTrained: true)
+        self.init(shapes.map { (name: $0.key, shape: $0.value) }, isTrained: true, gradients: gradients)
         let identity: Float = configuration.norm.kind == .rmsPlusOne ? 0 : 1
         for (index, parameter) in parameters.enumerated() {
             let values = value(index)

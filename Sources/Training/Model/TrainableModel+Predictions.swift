@@ -2,13 +2,8 @@ internal import CKernels
 internal import Glibc
 internal import LanguageModel
 
-/// The buffers of the output projection.
+/// What the output projection remembers.
 struct HeadMemory {
-    /// Normed final states of the rows that predict something.
-    var states = FloatBuffer(count: 0)
-    var dStates = FloatBuffer(count: 0)
-    /// Of the rows that predict something: one block of the vocabulary after the other, or one at a time.
-    var logits = FloatBuffer(count: 0)
     /// ln sum exp of the logits, a predicting row.
     var logSums: [Float] = []
     /// Whether `logits` are those of the whole vocabulary.
@@ -30,7 +25,7 @@ extension TrainableModel {
         let vocabulary = PackedMatrix.padded(configuration.vocabularySize)
         memory.head.holdsAllLogits = keepsLogits && 4 * rows.count * vocabulary <= logitBytes
         let held = even(rows.count) * (memory.head.holdsAllLogits ? vocabulary : min(vocabularyBlock, vocabulary))
-        if memory.head.logits.count < held { memory.head.logits = FloatBuffer(count: held) }
+        memory.growShared(to: held)
         var logSums = [Double](repeating: -.infinity, count: rows.count)
         var targetLogits = rows.map { [Float](repeating: 0, count: pass.targets[$0].count) }
         for block in blocks {
@@ -80,12 +75,12 @@ extension TrainableModel {
     /// Sets d (rows, width) to the gradient with respect to the final hidden states.
     func predictBackward(_ pass: TrainingPass, _ gradients: [PairGradient], into d: Floats) {
         let rows = pass.predictingRows
-        let dStates = memory.head.dStates.pointer
+        let dStates = memory.dStates
         for block in blocks where !rows.isEmpty {
             if !memory.head.holdsAllLogits { computeLogits(rows.count, block) }
             turnIntoGradients(pass, gradients, rows, block)
             kernels.applyBackward(
-                projection(block), weights, nil, memory.head.states.pointer, logits(rows.count, block),
+                projection(block), weights, nil, memory.states, logits(rows.count, block),
                 rows: rows.count, into: dStates, add: block.lowerBound > 0)
         }
         memory.head.holdsAllLogits = false
@@ -103,13 +98,8 @@ extension TrainableModel {
 
     /// The normed final states of the rows that predict something.
     private func takeStates(_ rows: [Int]) {
-        let count = even(rows.count) * width
-        if memory.head.states.count < count {
-            memory.head.states = FloatBuffer(count: count)
-            memory.head.dStates = FloatBuffer(count: count)
-        }
         let hidden = memory.input(plan.layers.count)
-        let states = memory.head.states.pointer
+        let states = memory.states
         kernels.forRows(rows.count, cost: width) { place in
             (states + place * width).update(from: hidden + rows[place] * width, count: width)
         }
@@ -128,7 +118,7 @@ extension TrainableModel {
 
     /// Where the logits of a block are, (rows, block).
     private func logits(_ rows: Int, _ block: Range<Int>) -> Floats {
-        memory.head.logits.pointer + (memory.head.holdsAllLogits ? even(rows) * block.lowerBound : 0)
+        memory.logits + (memory.head.holdsAllLogits ? even(rows) * block.lowerBound : 0)
     }
 
     /// The last of so many rows may be one that is multiplied by zero.
@@ -137,7 +127,7 @@ extension TrainableModel {
     /// The logits of a block, capped.
     private func computeLogits(_ rows: Int, _ block: Range<Int>) {
         let logits = logits(rows, block)
-        kernels.apply(projection(block), weights, nil, memory.head.states.pointer, rows: rows, into: logits)
+        kernels.apply(projection(block), weights, nil, memory.states, rows: rows, into: logits)
         if let cap = configuration.finalSoftcap {
             let stride = PackedMatrix.padded(block.count)
             kernels.pool.run(rows) { kernels.functions.softcap(logits + $0 * stride, cap, block.count) }

@@ -13,8 +13,7 @@ package final class TrainableModel: @unchecked Sendable {
     package let adapters: ParameterStore?
     let plan: ModelPlan
     let kernels: TrainingKernels
-    /// Whether layers run again in the backward pass instead of keeping what they computed.
-    package let recomputesActivations: Bool
+    package let recomputation: Recomputation
     /// Tokens whose logits are one product: the same for every pass, so that no sum depends on what else is in it.
     /// A multiple of 16.
     package var vocabularyBlock = TrainableModel.vocabularyBlock
@@ -31,7 +30,7 @@ package final class TrainableModel: @unchecked Sendable {
     ///   - adapters: low-rank adapters that are trained instead of the weights.
     package init(
         configuration: ModelConfiguration, weights: ParameterStore, adapters: (store: ParameterStore, lora: LoRAScale)?,
-        kernels: Kernels, format: PackedMatrix.Format, recomputesActivations: Bool = false
+        kernels: Kernels, format: PackedMatrix.Format, recomputation: Recomputation = .none
     ) {
         self.configuration = configuration
         self.weights = weights
@@ -40,8 +39,8 @@ package final class TrainableModel: @unchecked Sendable {
             configuration, weights,
             adapters: adapters.map { LoRAPlan(store: $0.store, rank: $0.lora.rank, scale: $0.lora.scale) })
         self.kernels = TrainingKernels(kernels, format: format)
-        self.recomputesActivations = recomputesActivations
-        logitBytes = TrainableModel.logitBytes(recomputesActivations: recomputesActivations)
+        self.recomputation = recomputation
+        logitBytes = TrainableModel.logitBytes(recomputation)
         memory = PassMemory()
         (rotaryTables, reversedTables) = TrainableModel.tables(configuration)
     }
@@ -53,7 +52,7 @@ package final class TrainableModel: @unchecked Sendable {
         adapters = nil
         plan = ModelPlan(configuration, weights, adapters: nil)
         kernels = other.kernels
-        recomputesActivations = other.recomputesActivations
+        recomputation = other.recomputation
         (vocabularyBlock, logitBytes) = (other.vocabularyBlock, other.logitBytes)
         memory = other.memory
         (rotaryTables, reversedTables) = TrainableModel.tables(configuration)
@@ -69,7 +68,7 @@ package final class TrainableModel: @unchecked Sendable {
     package static let arithmetic = "arithmetic 2"
 
     /// Bytes up to which logits are kept: many where memory is spent on speed.
-    package static func logitBytes(recomputesActivations: Bool) -> Int { (recomputesActivations ? 16 : 160) << 20 }
+    package static func logitBytes(_ recomputation: Recomputation) -> Int { (recomputation == .none ? 160 : 16) << 20 }
 
     /// Floats from one row of hidden states to the next.
     var width: Int { PackedMatrix.padded(configuration.hiddenSize) }
@@ -82,7 +81,7 @@ package final class TrainableModel: @unchecked Sendable {
 
     /// The same, and what `backward` needs is kept.
     package func forward(_ pass: TrainingPass) -> [PairLogProbs] {
-        run(pass, keeping: recomputesActivations ? .inputs : .everything)
+        run(pass, keeping: keeping)
         return predict(pass, keepsLogits: true)
     }
 
@@ -90,8 +89,21 @@ package final class TrainableModel: @unchecked Sendable {
     package func backward(_ pass: TrainingPass, _ gradients: [PairGradient]) {
         let d = memory.gradient.pointer
         predictBackward(pass, gradients, into: d)
-        for layer in plan.layers.indices.reversed() { layerBackward(layer, pass, d) }
+        for layer in plan.layers.indices.reversed() {
+            runSegment(endingWith: layer, pass)
+            layerBackward(layer, pass, d)
+        }
         embedBackward(pass, d)
+    }
+
+    /// Layers of a segment whose inputs are kept at a time.
+    package static func segment(_ recomputation: Recomputation, layerCount: Int) -> Int {
+        recomputation == .segments ? Int(Double(layerCount).squareRoot().rounded(.up)) : 1
+    }
+
+    private var keeping: PassMemory.Keeping {
+        if recomputation == .none { return .everything }
+        return .inputs(segment: TrainableModel.segment(recomputation, layerCount: plan.layers.count))
     }
 
     // MARK: Layers
@@ -103,11 +115,21 @@ package final class TrainableModel: @unchecked Sendable {
             reversedTables[table].grow(to: (pass.positions.max() ?? 0) + 1)
         }
         embed(pass, into: memory.input(0))
-        for layer in plan.layers.indices {
-            let x = memory.input(layer)
-            remember(layer, pass, x)
+        run(plan.layers.indices, pass)
+    }
+
+    private func run(_ layers: Range<Int>, _ pass: TrainingPass) {
+        for layer in layers {
+            remember(layer, pass, memory.input(layer))
             finish(layer, pass, into: memory.input(layer + 1))
         }
+    }
+
+    /// Brings back the inputs of the segment whose last layer this is; those of the last segment are still there.
+    private func runSegment(endingWith layer: Int, _ pass: TrainingPass) {
+        guard case .inputs(let segment) = memory.keeping, segment > 1 else { return }
+        if (layer + 1) % segment != 0 || layer == plan.layers.count - 1 { return }
+        run(layer + 1 - segment..<layer, pass)
     }
 
     private func embed(_ pass: TrainingPass, into x: Floats) {
@@ -165,14 +187,14 @@ package final class TrainableModel: @unchecked Sendable {
         kernels.forRows(rows, cost: width) { memcpy(next + $0 * width, hidden + $0 * width, 4 * width) }
         let plan = plan.layers[layer]
         addProjected(
-            plan.down, memory.activation.pointer, plan.feedForwardPostNorm, kept.rawFeedForward, into: next, rows)
+            plan.down, memory.activation, plan.feedForwardPostNorm, kept.rawFeedForward, into: next, rows)
     }
 
     private func activate(_ layer: Int, _ rows: Int) {
         let c = configuration
         let gateUp = memory.layer(layer).gateUp.pointer
         let stride = plan.layers[layer].gateUp.outputStride
-        let out = memory.activation.pointer
+        let out = memory.activation
         let outStride = plan.layers[layer].down.inputStride
         kernels.forRows(rows, cost: stride) { row in
             let (gate, y) = (gateUp + row * stride, out + row * outStride)
@@ -210,15 +232,14 @@ package final class TrainableModel: @unchecked Sendable {
         let rows = pass.rowCount
         let plan = plan.layers[layer]
         let x = memory.input(layer)
-        if memory.keeping == .inputs { remember(layer, pass, x) }
+        if memory.keeping != .everything { remember(layer, pass, x) }
         let kept = memory.layer(layer)
         let (normed, dNormed) = (memory.normed.pointer, memory.dNormed.pointer)
 
         activate(layer, rows)
         let dDown = beforePostNorm(plan.feedForwardPostNorm, layer, feedForward: true, d, pass)
         kernels.applyBackward(
-            plan.down, weights, adapters, memory.activation.pointer, dDown, rows: rows,
-            into: memory.dActivation.pointer)
+            plan.down, weights, adapters, memory.activation, dDown, rows: rows, into: memory.dActivation)
         activateBackward(layer, rows)
         kernels.normalize(
             plan.feedForwardNorm, c.norm, weights, kept.hidden.pointer, into: normed, rows: rows, stride: width,
@@ -232,12 +253,12 @@ package final class TrainableModel: @unchecked Sendable {
         let dOut = beforePostNorm(plan.attentionPostNorm, layer, feedForward: false, d, pass)
         kernels.applyBackward(
             plan.attentionOutput, weights, adapters, kept.attended.pointer, dOut, rows: rows,
-            into: memory.dAttended.pointer)
+            into: memory.dAttended)
         attendBackward(layer, pass, kept)
         kernels.normalize(
             plan.attentionNorm, c.norm, weights, x, into: normed, rows: rows, stride: width, count: c.hiddenSize)
         kernels.applyBackward(
-            plan.queryKeyValue, weights, adapters, normed, memory.dQueryKeyValue.pointer, rows: rows, into: dNormed)
+            plan.queryKeyValue, weights, adapters, normed, memory.dQueryKeyValue, rows: rows, into: dNormed)
         kernels.normalizeBackward(
             plan.attentionNorm, c.norm, weights, x, dNormed, into: d, rows: rows, stride: width, count: c.hiddenSize)
     }
@@ -251,10 +272,10 @@ package final class TrainableModel: @unchecked Sendable {
             return d
         }
         let rows = pass.rowCount
-        if feedForward, memory.keeping == .inputs {
+        if feedForward, memory.keeping != .everything {
             // Recomputation ends before this projection.
             kernels.apply(
-                plan.layers[layer].down, weights, adapters, memory.activation.pointer, rows: rows, into: raw.pointer)
+                plan.layers[layer].down, weights, adapters, memory.activation, rows: rows, into: raw.pointer)
         }
         memset(buffer.pointer, 0, 4 * rows * width)
         kernels.normalizeBackward(
@@ -269,7 +290,7 @@ package final class TrainableModel: @unchecked Sendable {
         let gateUp = memory.layer(layer).gateUp.pointer
         let stride = plan.layers[layer].gateUp.outputStride
         let dStride = plan.layers[layer].down.inputStride
-        let d = memory.dActivation.pointer
+        let d = memory.dActivation
         kernels.forRows(rows, cost: stride) { row in
             let (gate, dy) = (gateUp + row * stride, d + row * dStride)
             switch (c.isGated, c.activation) {
@@ -284,20 +305,20 @@ package final class TrainableModel: @unchecked Sendable {
     }
 
     private func embedBackward(_ pass: TrainingPass, _ d: Floats) {
-        guard let table = weights.gradient(plan.embedding) else { return }
+        guard let gradients = weights.training?.gradients else { return }
         let stride = weights.parameters[plan.embedding].stride
         let positions = plan.positions
         for row in 0..<pass.rowCount {
             let dRow = d + row * width
             if let positions {
-                kernels.functions.add(
-                    weights.gradient(positions)! + pass.positions[row] * weights.parameters[positions].stride, dRow,
-                    width)
+                let position = pass.positions[row] * weights.parameters[positions].stride
+                kernels.addRow(dRow, into: gradients.elements(positions) + position, count: width)
             }
             if configuration.embeddingScale != 1 {
                 kernels.functions.scale(dRow, configuration.embeddingScale, width)
             }
-            kernels.functions.add(table + Int(pass.tokens[row]) * stride, dRow, width)
+            kernels.addRow(
+                dRow, into: gradients.elements(plan.embedding) + Int(pass.tokens[row]) * stride, count: width)
         }
     }
 
@@ -356,7 +377,7 @@ package final class TrainableModel: @unchecked Sendable {
         let outStride = plan.layers[layer].attentionOutput.inputStride
         let queryKeyValue = kept.queryKeyValue.pointer
         let function = backward == nil ? kernels.attendHead : kernels.attendHeadBackward
-        let dAttended = memory.dAttended.pointer
+        let dAttended = memory.dAttended
         let longest = pass.trees.joined().map { $0.context + $0.count }.max() ?? 0
         memory.growScratch(kernels_head_attention_scratch(longest, c.headSize), workers: kernels.pool.threadCount)
         let work = WorkList(pass.trees.count * c.headCount)
@@ -402,11 +423,11 @@ package final class TrainableModel: @unchecked Sendable {
         let (keys, values, stride) = heads(layer)
         let headStride = PackedMatrix.padded(c.headCount * c.headSize)
         let gradients = AttentionGradients(
-            dQueries: memory.dHeads.pointer, dKeys: memory.dHeads.pointer + rows * headStride,
-            dValues: memory.dHeads.pointer + 2 * rows * headStride, stride: headStride)
+            dQueries: memory.dHeads, dKeys: memory.dHeads + rows * headStride,
+            dValues: memory.dHeads + 2 * rows * headStride, stride: headStride)
         kernels.forRows(2 * rows, cost: headStride) { memset(gradients.dKeys + $0 * headStride, 0, 4 * headStride) }
         attend(layer, pass, kept, backward: gradients)
-        let d = memory.dQueryKeyValue.pointer
+        let d = memory.dQueryKeyValue
         let group = c.headCount / c.keyValueHeadCount
         // The query heads that share a key-value head add up, in their order.
         kernels.forRows(rows, cost: stride) { row in
@@ -427,7 +448,7 @@ package final class TrainableModel: @unchecked Sendable {
     private func normalizeHeadsBackward(_ layer: Int, _ raw: Floats, _ d: Floats, _ rows: Int) {
         let (_, values, stride) = heads(layer)
         // What the norms see is another memory than what they give; values pass by.
-        let before = memory.dHeads.pointer
+        let before = memory.dHeads
         kernels.forRows(rows, cost: stride) { row in
             (before + row * stride).update(from: d + row * stride, count: values)
             memset(d + row * stride, 0, 4 * values)

@@ -15,6 +15,8 @@ final class TrainingKernels {
     private var low = FloatBuffer(count: 0)
     private var lowGradient = FloatBuffer(count: 0)
     private var partials = FloatBuffer(count: 0)
+    private var sums = FloatBuffer(count: 0)
+    private var packedColumns = 0
 
     init(_ kernels: Kernels, format: PackedMatrix.Format) {
         self.kernels = kernels
@@ -94,7 +96,7 @@ final class TrainingKernels {
         if !isTransposed { packRows(x, projection.inputStride, rows, columns: projection.inputs) }
         for part in projection.parts {
             let parameter = store.parameters[part.weight]
-            let gradient = store.gradient(part.weight)!
+            let gradient = store.training!.gradients.elements(part.weight)
             if part.isTransposed {
                 packRows(dy + part.firstColumn, projection.outputStride, rows, columns: part.count)
                 addProductOfRows(
@@ -124,7 +126,7 @@ final class TrainingKernels {
             packRows(low.pointer, stride, rows, columns: adapter.rank)
             addProductOfRows(
                 dyPart, projection.outputStride, rows, columns: part.count,
-                into: adapters.gradient(adapter.b)! + part.firstOutput * b.stride, stride: b.stride)
+                into: .floats(adapters.gradient(adapter.b)!) + part.firstOutput * b.stride, stride: b.stride)
             // du = scale dy B;  dA += du' x;  dx += du A
             grow(&lowGradient, even(rows) * stride)
             let du = lowGradient.pointer
@@ -136,7 +138,7 @@ final class TrainingKernels {
             scaleRows(du, stride, rows, adapter.scale)
             packRows(x, projection.inputStride, rows, columns: projection.inputs)
             addProductOfRows(
-                du, stride, rows, columns: adapter.rank, into: adapters.gradient(adapter.a)!, stride: a.stride)
+                du, stride, rows, columns: adapter.rank, into: .floats(adapters.gradient(adapter.a)!), stride: a.stride)
             multiply(
                 du, stride, rows, adapter.rank,
                 part: PackedMatrix.Part(
@@ -160,16 +162,39 @@ final class TrainingKernels {
     func packRows(_ x: Floats, _ stride: Int, _ rows: Int, columns: Int) {
         let part = PackedMatrix.Part(source: x, type: KERNELS_F32, isTransposed: true, stride: stride, columns: columns)
         inputs.pack(inner: even(rows), parts: [part], kernels: kernels)
+        packedColumns = columns
     }
 
     /// target (columns, the packed rows' columns) += y' * packed rows, for y (rows, yStride).
-    func addProductOfRows(_ y: Floats, _ yStride: Int, _ rows: Int, columns: Int, into target: Floats, stride: Int) {
+    func addProductOfRows(
+        _ y: Floats, _ yStride: Int, _ rows: Int, columns: Int, into target: Gradients.Elements, stride: Int
+    ) {
         // What is turned at a time stays small, also for a vocabulary.
-        let block = 2_048
+        let block = 512
         for start in Swift.stride(from: 0, to: columns, by: block) {
-            kernels.product(
-                transposing: y + start, aStride: yStride, inner: rows, columns: min(block, columns - start),
-                Linear(matrix: inputs), into: target + start * stride, cStride: stride, add: true)
+            let count = min(block, columns - start)
+            switch target + start * stride {
+            case .floats(let target):
+                kernels.product(
+                    transposing: y + start, aStride: yStride, inner: rows, columns: count, Linear(matrix: inputs),
+                    into: target, cStride: stride, add: true)
+            case .halves(let target):
+                let width = inputs.columns
+                grow(&sums, count * width)
+                let (sums, packedColumns) = (sums.pointer, packedColumns)
+                kernels.product(
+                    transposing: y + start, aStride: yStride, inner: rows, columns: count, Linear(matrix: inputs),
+                    into: sums, cStride: width)
+                forRows(count, cost: width) { kernels_add_bf16(target + $0 * stride, sums + $0 * width, packedColumns) }
+            }
+        }
+    }
+
+    /// target += x
+    func addRow(_ x: Floats, into target: Gradients.Elements, count: Int) {
+        switch target {
+        case .floats(let target): functions.add(target, x, count)
+        case .halves(let target): kernels_add_bf16(target, x, count)
         }
     }
 

@@ -52,22 +52,28 @@ package final class MetricsLog {
             values.map { (MetricsLog.tag($0.name), $0.value) }, step: step, wallTime: clock())
     }
 
-    /// The last line of training metrics and the last of held-out ones, without their step; what is null is left out.
+    /// The first and the last line of training metrics and the last of held-out ones, without their step; what is null is
+    /// left out.
     ///
     /// - Throws: `TrainingError.badData`, `.inputOutput`.
-    package func last() throws(TrainingError) -> (
-        training: [(name: String, value: Double)], heldOut: [(name: String, value: Double)]
+    package func ends() throws(TrainingError) -> (
+        first: [(name: String, value: Double)], last: [(name: String, value: Double)],
+        heldOut: [(name: String, value: Double)]
     ) {
-        var last: (training: [(name: String, value: Double)], heldOut: [(name: String, value: Double)]) = ([], [])
+        var ends = (
+            first: [(name: String, value: Double)](), last: [(name: String, value: Double)](),
+            heldOut: [(name: String, value: Double)]()
+        )
         for line in try TrainingFiles.read(path).split(separator: UInt8(ascii: "\n")) {
             let values = try MetricsLog.values(of: line, in: path)
             if values.contains(where: { $0.name.hasPrefix(MetricsLog.heldOutPrefix) }) {
-                last.heldOut = values
+                ends.heldOut = values
             } else {
-                last.training = values
+                if ends.first.isEmpty { ends.first = values }
+                ends.last = values
             }
         }
-        return last
+        return ends
     }
 
     private static func values(of line: ArraySlice<UInt8>, in path: String) throws(TrainingError)

@@ -21,7 +21,7 @@ package struct AdamW: Hashable, Sendable {
     ) {
         guard let training = store.training else { preconditionFailure("these weights are frozen") }
         let function = kernels.functions.adamw!
-        for parameter in store.parameters {
+        for (index, parameter) in store.parameters.enumerated() {
             var settings = adamw()
             settings.learning_rate = Float(learningRate)
             settings.beta1 = beta1
@@ -34,34 +34,17 @@ package struct AdamW: Hashable, Sendable {
             let chunk = 1 << 16
             kernels.pool.run((parameter.floatCount + chunk - 1) / chunk) { piece in
                 let first = parameter.offset + piece * chunk
-                function(
-                    &settings, training.gradients.pointer + first, training.firstMoments.pointer + first,
-                    training.secondMoments.pointer + first, store.values.pointer + first,
-                    min(chunk, parameter.floatCount - piece * chunk))
+                let count = min(chunk, parameter.floatCount - piece * chunk)
+                training.gradients.withFloats(index, from: piece * chunk, count: count) { gradient in
+                    function(
+                        &settings, gradient, training.firstMoments.pointer + first,
+                        training.secondMoments.pointer + first, store.values.pointer + first, count)
+                }
             }
         }
     }
 
     private func power(_ base: Double, _ exponent: Int) -> Double {
         (0..<exponent).reduce(1) { product, _ in product * base }
-    }
-}
-
-extension ParameterStore {
-    /// The L2 norm of all gradients, summed in one order.
-    package func gradientNorm(_ kernels: Kernels) -> Double {
-        guard let training else { return 0 }
-        let chunk = 1 << 16
-        let chunks = (floatCount + chunk - 1) / chunk
-        var sums = [Double](repeating: 0, count: chunks)
-        let function = kernels.functions.sum_squares!
-        sums.withUnsafeMutableBufferPointer { sums in
-            let sums = sums.baseAddress!
-            kernels.pool.run(chunks) { piece in
-                let first = piece * chunk
-                sums[piece] = function(training.gradients.pointer + first, min(chunk, floatCount - first))
-            }
-        }
-        return sums.reduce(0, +).squareRoot()
     }
 }

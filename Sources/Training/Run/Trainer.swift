@@ -156,9 +156,10 @@ package final class Trainer {
             } catch {
                 throw .diverged("step \(state.step + 1): \(error)")
             }
-            state.tokens += examples.reduce(0) { $0 + TrainingPass.rowCount(of: $1.pair) }
+            // A prompt counts with each of its responses, as in TRL.
+            state.tokens += examples.reduce(0) { $0 + $1.pair.rows.reduce(0) { $0 + $1.ids.count } }
         }
-        let norm = store.gradientNorm(kernels)
+        let norm = regions.gradients.norm(kernels)
         guard norm.isFinite else {
             throw .diverged(
                 "step \(state.step + 1): the norm of the gradients is \(norm) over "

@@ -164,6 +164,8 @@ extension BatchMetrics {
     fileprivate var json: JSONValue {
         var object = JSONObject()
         for (name, value) in named { object[name] = .number(value) }
+        object["chosen_rows"] = chosenRows.map { .integer($0) }
+        object["rejected_rows"] = rejectedRows.map { .integer($0) }
         return .object(object)
     }
 
@@ -178,5 +180,9 @@ extension BatchMetrics {
         rejectedLogProb = value["logps/rejected"]?.number
         negativeLogLikelihood = value["nll_loss"]?.number
         klDivergence = value["kl"]?.number
+        logOddsRatio = value["log_odds_ratio"]?.number
+        logOddsChosen = value["log_odds_chosen"]?.number
+        chosenRows = value["chosen_rows"]?.integer
+        rejectedRows = value["rejected_rows"]?.integer
     }
 }

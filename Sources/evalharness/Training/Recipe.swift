@@ -26,7 +26,9 @@ struct Recipe {
     let precision: PackedMatrix.Format
     /// What the weights are stored as at the end; nil is the checkpoint's own type.
     let savedType: StoredDataType?
-    let recomputesActivations: Bool
+    let recomputation: Recomputation
+    /// What gradients are summed up in.
+    let gradients: Gradients.Format
     /// Whether the reference model is asked before the first step, and not kept beside the one that is trained.
     let precomputesReferences: Bool
     let lora: LoRASettings?
@@ -53,9 +55,13 @@ struct Recipe {
         data = try Recipe.data(&fields, objective)
         precision = try fields.bool("bf16") ?? true ? .bf16 : .f32
         savedType = try fields.choice("save_dtype", ["float32": StoredDataType.f32, "bfloat16": .bf16])
-        recomputesActivations = try fields.bool("gradient_checkpointing") ?? false
+        recomputation = try Recipe.recomputation(&fields)
+        gradients = try fields.choice("gradient_dtype", ["float32": Gradients.Format.f32, "bfloat16": .bf16]) ?? .f32
         precomputesReferences = try fields.bool("precompute_ref_log_probs") ?? true
         lora = try Recipe.lora(&fields)
+        if lora != nil, gradients == .bf16 {
+            throw fields.unusable("gradient_dtype", "is for training without lora; an adapter's gradients are small")
+        }
         mergesAdapter = try fields.bool("merge_adapter") ?? false
         savedCheckpoints = try fields.positive("save_total_limit") ?? 1
         output = try fields.string("output_dir").map(resolve)
@@ -143,6 +149,18 @@ struct Recipe {
     }
 }
 
+extension Recipe {
+    private static func recomputation(_ fields: inout Fields) throws -> Recomputation {
+        let name = "gradient_checkpointing"
+        switch fields.value(name) {
+        case nil, .bool(false)?: return .none
+        case .bool(true)?: return .layers
+        case .string("segments")?: return .segments
+        default: throw fields.unusable(name, "should be true, false or segments")
+        }
+    }
+}
+
 // MARK: Objectives
 
 extension Recipe {
@@ -217,10 +235,6 @@ extension Recipe {
             throw fields.unusable("gamma_beta_ratio", "and simpo_gamma both say the margin: give one")
         }
         let isNormalized = try fields.bool("length_normalization") ?? true
-        if isNormalized, beta < 1 {
-            throw fields.unusable(
-                "beta", "is \(beta), a value for DPO: SimPO's average log-probabilities want 2 to 10")
-        }
         return Objective.SimPO(
             beta: beta, gamma: gamma ?? (ratio ?? 0.25) * beta, lengthNormalized: isNormalized,
             link: try link(&fields), sftWeight: try fields.number("sft_weight") ?? 0)

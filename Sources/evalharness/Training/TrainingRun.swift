@@ -35,6 +35,7 @@ struct TrainingRun {
         _ = try recipe.settings.rate(examples: training.pairs.count)
         _ = try recipe.lora?.shapes(for: base.configuration)
         warnOfRate()
+        warnOfBeta()
     }
 
     /// As the SimPO repository's README has it: rates of 1e-5 make whole models of this size degenerate.
@@ -45,6 +46,13 @@ struct TrainingRun {
         Console.note(
             "learning_rate \(rate) is above 2e-6: the published rates for whole models of this size are 3e-7 to 1e-6, and "
                 + "ten times these make them repeat themselves.")
+    }
+
+    private func warnOfBeta() {
+        guard case .simpo(let simpo) = recipe.objective, simpo.lengthNormalized, simpo.beta < 1 else { return }
+        Console.note(
+            "beta \(simpo.beta) is a value for DPO: SimPO's average log-probabilities are small numbers, and the published "
+                + "values are 2 to 10.")
     }
 
     /// The checkpoint that a run begins from.
@@ -109,16 +117,18 @@ struct TrainingRun {
         let trained = recipe.lora == nil ? weights : loraCount
         // A pass holds as many examples as fit, and at least one.
         let rows = max(longest, min(recipe.settings.rowsPerPass, longest * recipe.settings.batchSize))
-        let kept = recipe.recomputesActivations ? c.hiddenSize : activationsPerRow
+        let segment = TrainableModel.segment(recipe.recomputation, layerCount: c.layers.count)
+        let inputs = c.hiddenSize * (segment + c.layers.count / segment)
+        let kept = recipe.recomputation == .none ? activationsPerRow * c.layers.count : inputs
         let reference = recipe.keepsReference && recipe.lora == nil ? bytesPerFrozenWeight * weights : 0
         let logits = max(
             4 * rows * min(TrainableModel.vocabularyBlock, c.vocabularySize),
             min(
-                TrainableModel.logitBytes(recomputesActivations: recipe.recomputesActivations),
+                TrainableModel.logitBytes(recipe.recomputation),
                 4 * rows * c.vocabularySize))
+        let bytesPerTrained = recipe.gradients == .bf16 ? 10 : 12
         let bytes =
-            4 * weights + 12 * trained + reference + 4 * rows * (kept * c.layers.count + 4 * activationsPerRow)
-            + logits
+            4 * weights + bytesPerTrained * trained + reference + 4 * rows * (kept + 4 * activationsPerRow) + logits
         return """
             \(recipe.objective.formula)
             \(training.pairs.count) examples, \(stepCount) steps of \(recipe.settings.batchSize) x \
@@ -198,9 +208,20 @@ struct TrainingRun {
                 }
             })
         guard isDone else { throw Interrupted(done: trainer.state.step, total: trainer.totalSteps) }
-        let last = try log.last()
-        try write(model, to: output, last.training, last.heldOut, steps: trainer.totalSteps)
-        return last.training + last.heldOut
+        let metrics = try log.ends()
+        noteFall(from: metrics.first, to: metrics.last)
+        try write(model, to: output, metrics.last, metrics.heldOut, steps: trainer.totalSteps)
+        return metrics.last + metrics.heldOut
+    }
+
+    private func noteFall(from first: [(name: String, value: Double)], to last: [(name: String, value: Double)]) {
+        func chosen(_ line: [(name: String, value: Double)]) -> Double? {
+            line.first { $0.name == "logps/chosen" }?.value
+        }
+        guard let before = chosen(first), let after = chosen(last), after < before else { return }
+        Console.note(
+            "logps/chosen fell from \(before) to \(after). The loss is of differences, so this is usual; where outputs "
+                + "repeat themselves, lower the learning rate, raise beta, or add an SFT term.")
     }
 
     /// Writes what TRL needs to take the same steps.
@@ -220,7 +241,7 @@ struct TrainingRun {
         return try TRLHandover(
             settings: recipe.settings, examples: examples(training), model: absolute(base.folder),
             output: absolute(output), adapter: adapter, isBrainFloat: recipe.precision == .bf16,
-            recomputesActivations: recipe.recomputesActivations, savedCheckpoints: recipe.savedCheckpoints
+            recomputesActivations: recipe.recomputation != .none, savedCheckpoints: recipe.savedCheckpoints
         ).write(to: absolute("\(output)/trl"))
     }
 
@@ -232,7 +253,7 @@ struct TrainingRun {
         let isTrained = recipe.lora == nil
         let weights: ParameterStore
         if let checkpoint = base.checkpoint {
-            weights = try ParameterStore(checkpoint, isTrained: isTrained)
+            weights = try ParameterStore(checkpoint, isTrained: isTrained, gradients: recipe.gradients)
         } else {
             guard isTrained else {
                 throw TrainingError.configuration(
@@ -240,7 +261,7 @@ struct TrainingRun {
             }
             weights = ParameterStore(
                 random: base.configuration, deviation: 0.02,
-                seed: UInt64(bitPattern: Int64(recipe.initializationSeed ?? 0)))
+                seed: UInt64(bitPattern: Int64(recipe.initializationSeed ?? 0)), gradients: recipe.gradients)
         }
         let adapters = try recipe.lora.map { lora in
             (
@@ -250,7 +271,7 @@ struct TrainingRun {
         }
         return TrainableModel(
             configuration: base.configuration, weights: weights, adapters: adapters, kernels: kernels,
-            format: recipe.precision, recomputesActivations: recipe.recomputesActivations)
+            format: recipe.precision, recomputation: recipe.recomputation)
     }
 
     private func examples(_ data: PreparedData) -> [TrainingExample] {
@@ -285,7 +306,8 @@ struct TrainingRun {
         (settings.loggingSteps, settings.evaluationSteps, settings.saveSteps) = (1, nil, nil)
         return Digest.sha256(
             "\(TrainableModel.arithmetic) \(settings) \(recipe.precision) \(String(describing: recipe.lora)) "
-                + "\(base.fingerprint) \(training.fingerprint) \(kernels.name)")
+                + "\(base.fingerprint) \(training.fingerprint) \(kernels.name)"
+                + (recipe.gradients == .bf16 ? " gradients in bf16" : ""))
     }
 
     private func write(

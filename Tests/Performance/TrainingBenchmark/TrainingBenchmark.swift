@@ -17,11 +17,11 @@ import Training
         let configuration = try ModelConfiguration(options.shape.configuration, path: "the benchmark's shape")
         let store = ParameterStore(
             configuration.expectedShapes.sorted { $0.key < $1.key }.map { (name: $0.key, shape: $0.value) },
-            isTrained: true)
+            isTrained: true, gradients: options.gradients)
         fill(store, seed: 1)
         let model = TrainableModel(
             configuration: configuration, weights: store, adapters: nil, kernels: kernels, format: options.format,
-            recomputesActivations: options.recomputes)
+            recomputation: options.recomputation)
         var random = Random(state: 7)
         let steps = (0..<options.steps).map { _ in
             (0..<options.pairs).map { _ in pair(&random, options, configuration.vocabularySize) }
@@ -61,7 +61,7 @@ import Training
                 loss += result.loss
                 model.backward(pass, result.gradients)
             }
-            let norm = store.gradientNorm(kernels)
+            let norm = store.training!.gradients.norm(kernels)
             AdamW().update(
                 store, step: index + 1, learningRate: 1e-6, gradientScale: min(1, 1 / (norm + 1e-6)), kernels: kernels)
             times.append(now() - start)
@@ -88,7 +88,8 @@ import Training
             "engine": "evalharness", "method": .string(options.isDPO ? "dpo" : "simpo"),
             "precision": .string(options.format.rawValue), "kernels": .string(kernels),
             "pairs": .integer(options.pairs), "rows_a_pass": .integer(options.rows),
-            "recomputes": .bool(options.recomputes), "reference_in_memory": .bool(options.keepsReference),
+            "recomputed": .string(options.recomputation.rawValue), "gradients": .string(options.gradients.rawValue),
+            "reference_in_memory": .bool(options.keepsReference),
             "steps": .integer(timed.count),
             "step_s_median": .number(rounded(median)), "step_s_min": .number(rounded(timed.first ?? 0)),
             "step_s_max": .number(rounded(timed.last ?? 0)),
@@ -198,7 +199,8 @@ struct Options {
     var steps = 4
     var threads = 2
     var rows = 1_024
-    var recomputes = false
+    var recomputation = Recomputation.none
+    var gradients = Gradients.Format.f32
     var keepsReference = false
     var kernels: String?
 
@@ -216,7 +218,8 @@ struct Options {
             case "--steps": steps = try Options.known(Int(value).flatMap { $0 > 1 ? $0 : nil }, flag, value)
             case "--threads": threads = try Options.known(Int(value), flag, value)
             case "--rows": rows = try Options.known(Int(value), flag, value)
-            case "--recompute": recomputes = value == "yes"
+            case "--recompute": recomputation = try Options.known(Recomputation(rawValue: value), flag, value)
+            case "--gradients": gradients = try Options.known(Gradients.Format(rawValue: value), flag, value)
             case "--reference": keepsReference = value == "memory"
             case "--kernels": kernels = value
             default: throw Usage(text: "there is no option \(flag)")
