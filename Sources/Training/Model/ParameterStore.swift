@@ -1,6 +1,6 @@
 internal import CKernels
 internal import Glibc
-package import LanguageModel
+internal import LanguageModel
 
 /// One tensor of a model in training.
 package struct Parameter: Hashable, Sendable {
