@@ -44,7 +44,7 @@ def named(mode):
 
 def merged(runs):
     row = dict(runs[0])
-    for key in ("step_s_median", "pairs_s", "gflops"):
+    for key in ("step_s_median", "gflops"):
         row[key] = statistics.median(run[key] for run in runs)
     # The reference model's pass comes before the steps.
     row["step_s_min"] = min(run["step_s_min"] + run["reference_s_a_step"] for run in runs)
@@ -52,6 +52,10 @@ def merged(runs):
     row["peak_rss_mb"] = max(run["peak_rss_mb"] for run in runs)
     row["runs"] = len(runs)
     return row
+
+
+def speed(row):
+    return row["pairs"] / row["step_s_median"]
 
 
 def cells(row, machine):
@@ -69,7 +73,7 @@ def cells(row, machine):
     tokens = f"{row['tokens_step']}"
     if "padded_tokens_step" in row:
         tokens += f" (padded {row['padded_tokens_step']})"
-    return [f"{less}{row['pairs_s']:.3f}",
+    return [f"{less}{speed(row):.4f}",
             f"{more}{row['step_s_median']:.2f} ({row['step_s_min']:.2f} to {row['step_s_max']:.2f}; {count})", tokens,
             f"{more}{row['peak_rss_mb']}", f"{less}{row['gflops']:.1f}", f"{less}{100 * row['gflops'] / limit:.0f} %"]
 
@@ -85,7 +89,7 @@ def comparisons(ours, peers):
             if own_method != method or in_memory or mode[0] == "f32" and precision != "f32":
                 continue
             yield (f"- {method}, {named(mode)}, over TRL in {NAMES[precision]}: "
-                   f"{least}{own['pairs_s'] / peer['pairs_s']:.2f} times the pairs a second, "
+                   f"{least}{speed(own) / speed(peer):.1f} times the pairs a second, "
                    f"{most}{own['peak_rss_mb'] / peer['peak_rss_mb']:.3f} of the memory")
     for (method, *mode, in_memory), dpo in ours.items():
         if method == "dpo":
