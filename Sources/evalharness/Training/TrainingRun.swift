@@ -231,6 +231,9 @@ struct TrainingRun {
                 "TRL begins from a checkpoint with weights and leaves an output_dir: \(recipe.path) lacks one of them.")
         }
         try TrainingFiles.makeFolder(output)
+        if recipe.gradients == .bf16 {
+            Console.note("gradient_dtype is for training here: TRL sums gradients in its weights' type.")
+        }
         var adapter: String?
         if let lora = recipe.lora {
             adapter = absolute("\(output)/trl/adapter")
