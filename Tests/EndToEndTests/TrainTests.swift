@@ -70,9 +70,10 @@ import Testing
     func `A run killed and taken up again leaves the same weights and the same log`(
         _ objective: String, _ memory: String
     ) async throws {
-        try recipe("save_steps: 1\neval_steps: 4\n\(memory)", objective: objective)
+        try recipe("save_steps: 1\neval_steps: 4\nnum_train_epochs: 8\n\(memory)", objective: objective)
         let whole = try await space.command(train("whole", "--threads", "1")).run()
         #expect(whole.status == 0, "\(whole.errorText)")
+        var kills = 0
         for lines in [1, 6] {
             let killed = space.command(train("killed-\(lines)"))
             try killed.start()
@@ -80,12 +81,13 @@ import Testing
                 try await Task.sleep(for: .milliseconds(2))
             }
             kill(killed.processID, SIGKILL)
-            _ = await killed.finish()
+            if await killed.finish().status == 128 + SIGKILL { kills += 1 }
             let resumed = try await space.command(train("killed-\(lines)", "--threads", "2")).run()
             #expect(resumed.status == 0, "\(resumed.errorText)")
             #expect(try bytes("killed-\(lines)/model.safetensors") == bytes("whole/model.safetensors"))
             #expect(try log("killed-\(lines)") == log("whole"))
         }
+        #expect(kills > 0, "each run had ended before it was killed")
     }
 
     @Test func `The folder is a checkpoint with its tokenizer, its recipe and its report`() async throws {

@@ -101,13 +101,13 @@ import Training
         for (index, parameter) in test.model.weights.parameters.enumerated() {
             // Their rows are added one after the other.
             let isTable = parameter.name.contains("embed") || parameter.name.hasPrefix("w")
-            for (exact, found) in zip(floats[index], halves[index]).map({ (Float(bitPattern: $0), $1) }) {
-                if parameter.isMatrix, !isTable {
-                    #expect(found == rounded(exact), "\(parameter.name)")
-                } else {
-                    let most = floats[index].map { abs(Float(bitPattern: $0)) }.max()!
-                    #expect(abs(Float(bitPattern: found) - exact) <= (parameter.isMatrix ? 0.02 : 0) * most)
-                }
+            let exact = floats[index].map { Float(bitPattern: $0) }
+            if parameter.isMatrix, !isTable {
+                #expect(halves[index] == exact.map(rounded), "\(parameter.name)")
+            } else {
+                let tolerance = (parameter.isMatrix ? 0.02 : 0) * exact.map(abs).max()!
+                let found = halves[index].map { Float(bitPattern: $0) }
+                #expect(zip(found, exact).allSatisfy { abs($0 - $1) <= tolerance }, "\(parameter.name)")
             }
         }
     }

@@ -22,29 +22,31 @@ package final class Gradients: @unchecked Sendable {
         }
     }
 
+    private let format: Format
+    /// With their offsets here.
+    private let parameters: [Parameter]
     private let floats: FloatRegion
     private let halves: HalfRegion
-    private let starts: [Int]
-    private let areHalves: [Bool]
 
     init(_ parameters: [Parameter], format: Format) {
-        var counts = (floats: 0, halves: 0)
-        starts = parameters.map { parameter in
-            let start = format == .bf16 && parameter.isMatrix ? counts.halves : counts.floats
-            if format == .bf16, parameter.isMatrix {
-                counts.halves += parameter.floatCount
-            } else {
-                counts.floats += parameter.floatCount
-            }
-            return start
+        self.format = format
+        switch format {
+        case .f32:
+            self.parameters = parameters
+            floats = FloatRegion(count: parameters.reduce(0) { $0 + $1.floatCount })
+            halves = HalfRegion(count: 0)
+        case .bf16:
+            let (apart, vectorFloats, matrixFloats) = Parameter.apart(parameters)
+            self.parameters = apart
+            floats = FloatRegion(count: vectorFloats)
+            halves = HalfRegion(count: matrixFloats)
         }
-        areHalves = parameters.map { format == .bf16 && $0.isMatrix }
-        floats = FloatRegion(count: counts.floats)
-        halves = HalfRegion(count: counts.halves)
     }
 
     func elements(_ index: Int) -> Elements {
-        areHalves[index] ? .halves(halves.pointer + starts[index]) : .floats(floats.pointer + starts[index])
+        let parameter = parameters[index]
+        return format == .bf16 && parameter.isMatrix
+            ? .halves(halves.pointer + parameter.offset) : .floats(floats.pointer + parameter.offset)
     }
 
     package func clear(_ pool: ThreadPool) {
@@ -84,7 +86,7 @@ package final class Gradients: @unchecked Sendable {
 }
 
 extension Region {
-    package func clear(_ pool: ThreadPool) {
+    fileprivate func clear(_ pool: ThreadPool) {
         let chunk = 1 << 20
         pool.run((count + chunk - 1) / chunk) { piece in
             let first = piece * chunk

@@ -19,6 +19,21 @@ package struct Parameter: Hashable, Sendable {
     package var isMatrix: Bool { shape.count == 2 }
     /// Weight decay leaves norms and biases alone.
     package var isDecayed: Bool { isMatrix }
+
+    /// The same with offsets in two memories, one for vectors and one for matrices, and what each of these holds.
+    static func apart(_ all: [Parameter]) -> (parameters: [Parameter], vectorFloats: Int, matrixFloats: Int) {
+        var (parameters, vectorFloats, matrixFloats) = (all, 0, 0)
+        for (index, parameter) in all.enumerated() {
+            if parameter.isMatrix {
+                parameters[index].offset = matrixFloats
+                matrixFloats += parameter.floatCount
+            } else {
+                parameters[index].offset = vectorFloats
+                vectorFloats += parameter.floatCount
+            }
+        }
+        return (parameters, vectorFloats, matrixFloats)
+    }
 }
 
 /// The tensors of a model side by side in one memory, and beside them their gradients and the optimizer's state.
@@ -61,18 +76,8 @@ package final class ParameterStore: @unchecked Sendable {
             values.pointer.update(from: store.values.pointer, count: store.values.count)
             return
         }
-        var parameters = store.parameters
-        var counts = (floats: 0, halves: 0)
-        for (index, parameter) in parameters.enumerated() {
-            let count = parameter.isMatrix ? counts.halves : counts.floats
-            parameters[index].offset = count
-            if parameter.isMatrix {
-                counts.halves += parameter.floatCount
-            } else {
-                counts.floats += parameter.floatCount
-            }
-        }
-        let (floats, halves) = (FloatRegion(count: counts.floats), HalfRegion(count: counts.halves))
+        let (parameters, vectorFloats, matrixFloats) = Parameter.apart(store.parameters)
+        let (floats, halves) = (FloatRegion(count: vectorFloats), HalfRegion(count: matrixFloats))
         for (index, parameter) in parameters.enumerated() {
             let source = store.value(index)
             if parameter.isMatrix {

@@ -19,15 +19,6 @@ struct KeptLayer {
     var rawFeedForward: FloatBuffer?
 }
 
-/// What of a pass's layers is computed again on the way back instead of being kept from the way forward.
-package enum Recomputation: String, CaseIterable, Sendable {
-    case none
-    /// Every layer from its input.
-    case layers
-    /// The inputs too, of all layers but the first of each segment of √layers: least memory.
-    case segments
-}
-
 /// The buffers of a pass, grown to the largest so far.
 final class PassMemory {
     enum Keeping: Equatable {

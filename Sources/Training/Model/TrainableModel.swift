@@ -40,7 +40,7 @@ package final class TrainableModel: @unchecked Sendable {
             adapters: adapters.map { LoRAPlan(store: $0.store, rank: $0.lora.rank, scale: $0.lora.scale) })
         self.kernels = TrainingKernels(kernels, format: format)
         self.recomputation = recomputation
-        logitBytes = TrainableModel.logitBytes(recomputation)
+        logitBytes = recomputation.logitBytes
         memory = PassMemory()
         (rotaryTables, reversedTables) = TrainableModel.tables(configuration)
     }
@@ -66,9 +66,6 @@ package final class TrainableModel: @unchecked Sendable {
     package static let vocabularyBlock = 4_096
     /// Changes with every change of the order in which sums are formed: bits of two arithmetics are not mixed.
     package static let arithmetic = "arithmetic 2"
-
-    /// Bytes up to which logits are kept: many where memory is spent on speed.
-    package static func logitBytes(_ recomputation: Recomputation) -> Int { (recomputation == .none ? 160 : 16) << 20 }
 
     /// Floats from one row of hidden states to the next.
     var width: Int { PackedMatrix.padded(configuration.hiddenSize) }
@@ -96,14 +93,8 @@ package final class TrainableModel: @unchecked Sendable {
         embedBackward(pass, d)
     }
 
-    /// Layers of a segment whose inputs are kept at a time.
-    package static func segment(_ recomputation: Recomputation, layerCount: Int) -> Int {
-        recomputation == .segments ? Int(Double(layerCount).squareRoot().rounded(.up)) : 1
-    }
-
     private var keeping: PassMemory.Keeping {
-        if recomputation == .none { return .everything }
-        return .inputs(segment: TrainableModel.segment(recomputation, layerCount: plan.layers.count))
+        recomputation == .none ? .everything : .inputs(segment: recomputation.segment(of: plan.layers.count))
     }
 
     // MARK: Layers

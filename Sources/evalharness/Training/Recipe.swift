@@ -147,9 +147,7 @@ struct Recipe {
         try result.checkedForTraining()
         return result
     }
-}
 
-extension Recipe {
     private static func recomputation(_ fields: inout Fields) throws -> Recomputation {
         let name = "gradient_checkpointing"
         switch fields.value(name) {

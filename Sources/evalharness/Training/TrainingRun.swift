@@ -117,15 +117,13 @@ struct TrainingRun {
         let trained = recipe.lora == nil ? weights : loraCount
         // A pass holds as many examples as fit, and at least one.
         let rows = max(longest, min(recipe.settings.rowsPerPass, longest * recipe.settings.batchSize))
-        let segment = TrainableModel.segment(recipe.recomputation, layerCount: c.layers.count)
+        let segment = recipe.recomputation.segment(of: c.layers.count)
         let inputs = c.hiddenSize * (segment + c.layers.count / segment)
         let kept = recipe.recomputation == .none ? activationsPerRow * c.layers.count : inputs
         let reference = recipe.keepsReference && recipe.lora == nil ? bytesPerFrozenWeight * weights : 0
         let logits = max(
             4 * rows * min(TrainableModel.vocabularyBlock, c.vocabularySize),
-            min(
-                TrainableModel.logitBytes(recipe.recomputation),
-                4 * rows * c.vocabularySize))
+            min(recipe.recomputation.logitBytes, 4 * rows * c.vocabularySize))
         let bytesPerTrained = recipe.gradients == .bf16 ? 10 : 12
         let bytes =
             4 * weights + bytesPerTrained * trained + reference + 4 * rows * (kept + 4 * activationsPerRow) + logits
@@ -214,13 +212,24 @@ struct TrainingRun {
         return metrics.last + metrics.heldOut
     }
 
+    /// Chosen responses that became less likely: by the reference where there is one, else by averages a token. Sums of
+    /// different rows say nothing.
     private func noteFall(from first: [(name: String, value: Double)], to last: [(name: String, value: Double)]) {
-        func chosen(_ line: [(name: String, value: Double)]) -> Double? {
-            line.first { $0.name == "logps/chosen" }?.value
+        func value(_ name: String, _ line: [(name: String, value: Double)]) -> Double? {
+            line.first { $0.name == name }?.value
         }
-        guard let before = chosen(first), let after = chosen(last), after < before else { return }
+        let fall: String
+        if recipe.objective.needsReference {
+            guard let reward = value("rewards/chosen", last), reward < 0 else { return }
+            fall = "rewards/chosen is \(reward) at the end"
+        } else {
+            guard recipe.objective.lengthNormalizesLogps, let before = value("logps/chosen", first),
+                let after = value("logps/chosen", last), after < before
+            else { return }
+            fall = "logps/chosen fell from \(before) to \(after)"
+        }
         Console.note(
-            "logps/chosen fell from \(before) to \(after). The loss is of differences, so this is usual; where outputs "
+            "\(fall): chosen responses became less likely. That is usual where the loss is of differences; if outputs "
                 + "repeat themselves, lower the learning rate, raise beta, or add an SFT term.")
     }
 
