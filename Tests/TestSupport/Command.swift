@@ -53,6 +53,20 @@ package final class Command: @unchecked Sendable {
         return await finish()
     }
 
+    /// Kills the program once `reached` says so, unless it has ended by itself.
+    ///
+    /// All of it happens on a thread of its own: a task of a test can wait for many seconds for its turn.
+    package func run(killedOnce reached: @escaping @Sendable () -> Bool) async throws -> Output {
+        try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread {
+                do { try self.start() } catch { return continuation.resume(throwing: error) }
+                while self.isRunning, !reached() { usleep(1_000) }
+                if self.isRunning { kill(self.processID, SIGKILL) }
+                continuation.resume(returning: self.finishBlocking())
+            }
+        }
+    }
+
     package func runBlocking() throws -> Output {
         try start()
         return finishBlocking()
