@@ -17,17 +17,21 @@ package struct Fields {
         self.place = place
     }
 
-    /// Reads a YAML file of one mapping. Aliases unfold, but only so far: a small file cannot become a large one.
+    /// Reads a YAML file of one mapping.
     package init(yamlFile path: String) throws(EvaluationError) {
-        let text = try Files.readText(path, asked: "The definition")
+        try self.init(yaml: try Files.readText(path, asked: "The definition"), place: path)
+    }
+
+    /// Reads one YAML mapping. Aliases unfold, but only so far: a small file cannot become a large one.
+    package init(yaml text: String, place: String) throws(EvaluationError) {
         do {
-            guard let node = try Yams.compose(yaml: text) else { throw Fields.malformed(path, "it is empty") }
+            guard let node = try Yams.compose(yaml: text) else { throw Fields.malformed(place, "it is empty") }
             var budget = Fields.largest
-            try self.init(try Fields.json(node, path, &budget), place: path)
+            try self.init(try Fields.json(node, place, &budget), place: place)
         } catch let error as EvaluationError {
             throw error
         } catch {
-            throw Fields.malformed(path, "\(error)")
+            throw Fields.malformed(place, "\(error)")
         }
     }
 

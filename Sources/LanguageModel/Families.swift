@@ -393,10 +393,12 @@ extension ModelConfiguration {
         layers = try Self.layers(fields, count: try fields.integer("num_hidden_layers", 1...Self.mostLayers))
         if family.scalings.isEmpty {
             positions = .learned
+            positionLimit = contextLength
         } else {
             let reader = RotaryReader(fields: fields, headSize: headSize, contextLength: contextLength)
             positions = .rotary(try reader.tables())
-            contextLength = try reader.exactContextLength()
+            positionLimit = try reader.positionLimit()
+            contextLength = positionLimit ?? contextLength
         }
 
         beginToken = try fields.tokens("bos_token_id", vocabularySize: vocabularySize).first

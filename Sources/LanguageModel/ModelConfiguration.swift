@@ -11,6 +11,9 @@ package struct ModelConfiguration: Hashable, Sendable {
     package var headSize: Int
     /// The most positions that the checkpoint was made for.
     package var contextLength: Int
+    /// Tokens of the longest row that the weights say anything of, where that is a limit and not a habit: learned positions
+    /// end, and LongRoPE turns a longer row by other factors. Nil where positions go on.
+    package var positionLimit: Int?
     package var layers: [Layer]
 
     package var norm: Norm

@@ -91,15 +91,15 @@ struct RotaryReader {
         return [try layerTable(parameters, "full_attention"), try layerTable(parameters, "sliding_attention")]
     }
 
-    /// The context within which the tables are right for every text.
+    /// The length beyond which the tables are not those of a text; nil where they are right for every text.
     ///
     /// LongRoPE turns to other factors for a whole text as soon as it passes the original length; what was computed
     /// before that point would be wrong behind it. So such a model is held to its original length, where the short
     /// factors are exact.
-    func exactContextLength() throws(CheckpointError) -> Int {
+    func positionLimit() throws(CheckpointError) -> Int? {
         guard fields.family.scalings.contains(.longRope), let settings = try scaling(),
             try kind(settings) == .longRope
-        else { return contextLength }
+        else { return nil }
         return min(contextLength, try originalLength(settings))
     }
 

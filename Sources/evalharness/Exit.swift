@@ -27,6 +27,7 @@ struct Exit {
             case let error as TokenizationError: Exit.code(error)
             case let error as TrainingError: Exit.code(error)
             case is InferenceError: 78
+            case is UnwritableFile: 74
             case is ModelSourceError: 64
             case is LengthControlError: 65
             case is Interrupted: Interruption.shared.exitCode

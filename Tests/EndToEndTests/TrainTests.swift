@@ -227,7 +227,7 @@ import Testing
             ("adam_beta1: 1", "method: simpo", 78, "adam_beta1 is 1.0"),
             ("adam_epsilon: 0", "method: simpo", 78, "adam_epsilon is 0.0"),
             ("gradient_accumulation_steps: 9223372036854775807", "method: simpo", 78, "gradient_accumulation_steps"),
-            ("gradient_checkpointing: layers", "method: simpo", 78, "true, false or segments"),
+            ("gradient_checkpointing: layers", "method: simpo", 78, "true, false, mlp or segments"),
             ("gradient_dtype: float16", "method: simpo", 78, "bfloat16"),
             ("gradient_dtype: bfloat16\nlora: {r: 4, lora_alpha: 8}", "method: simpo", 78, "without lora"),
             ("warmup_ratio: 2", "method: dpo", 78, "the warm-up is 2.0"),
@@ -240,6 +240,11 @@ import Testing
             #expect(run.errorText.contains(words), "\(run.errorText)")
         }
         try recipe()
+        // No place for the weights.
+        try space.folder.write("", "bad/model.safetensors/here")
+        let unwritable = try await space.command(train("bad")).run()
+        #expect(unwritable.status == 74, "\(unwritable.errorText)")
+        #expect(unwritable.errorText.contains("bad/model.safetensors"), "\(unwritable.errorText)")
         try space.folder.write("{\"chosen\": 3}\n", "bad.jsonl")
         let run = try await space.command(train("bad", "--train-files", space.path("bad.jsonl"))).run()
         #expect(run.status == 65)

@@ -199,7 +199,8 @@ struct ConfigurationTests {
                 ],
             ])
         let rotary = try rotary(longRope)
-        #expect(longRope.contextLength == 32)
+        #expect(longRope.contextLength == 32 && longRope.positionLimit == 32)
+        #expect(try configuration("llama", [:]).positionLimit == nil)
         #expect(rotary.attentionFactor == 1.1832159566199232)
         for (own, reference) in zip(
             rotary.inverseFrequencies, [1, 0.095238097, 0.0090909088, 0.000869565236] as [Float])

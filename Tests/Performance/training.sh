@@ -12,9 +12,9 @@
 #                   or as a bound where it has done none
 #   TOGETHER        yes runs the peer's autocast and bf16 of a method at once: where a CPU does not multiply bf16, each of
 #                   them keeps one core busy
-# Ours runs before, between and after the peer's methods, with activations kept, and computed again with gradients in
-# bf16; DPO also with its reference model in memory. f32 and the other ways to save memory run only before. The spread of
-# its rows tells how quiet the machine was.
+# Ours runs before, between and after the peer's methods, with activations kept, and with the MLP's or the whole layers'
+# computed again with gradients in bf16; DPO also with its reference model in memory. f32 and the other ways to save
+# memory run only before. The spread of its rows tells how quiet the machine was.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 shape=${1:-135m}
@@ -51,6 +51,7 @@ peer() { # method, precision
 
 both() {
     ours bf16 none f32
+    ours bf16 mlp bf16
     ours bf16 layers bf16
 }
 

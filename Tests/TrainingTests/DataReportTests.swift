@@ -1,5 +1,6 @@
 import Chat
 import Foundation
+import LanguageModel
 import TestSupport
 import Testing
 import Training
@@ -102,6 +103,22 @@ import Training
     private func entry(_ data: PreparedData, _ finding: DataFinding) -> [Int] {
         let entry = data.report.findings.first { $0.finding == finding }
         return entry.map { [$0.count, $0.dropped] } ?? []
+    }
+
+    @Test func `Rows are held against the model's vocabulary and positions`() throws {
+        let checkpoint = try CheckpointFolder()
+        let path = try checkpoint.folder.write(pair("Say a.", "aaaa", "b"), "train.jsonl")
+        let data = try PreparedData(files: [path], folder: checkpoint.path, settings: settings())
+        let longest = try #require(data.pairs.flatMap(\.rows).map(\.ids.count).max())
+        var model = try Checkpoint(folder: checkpoint.path).configuration
+        model.positionLimit = longest
+        try data.check(for: model, in: "base")
+        model.positionLimit = longest - 1
+        let long = #expect(throws: TrainingError.self) { try data.check(for: model, in: "base") }
+        #expect(long?.description.contains("Set max_length to \(longest - 1)") == true)
+        model.vocabularySize = 97
+        let unknown = #expect(throws: TrainingError.self) { try data.check(for: model, in: "base") }
+        #expect(unknown?.description.contains("vocab_size 97") == true)
     }
 
     @Test func `What cannot teach is dropped, and every line is accounted for`() throws {

@@ -80,7 +80,7 @@ import Training
         let own = try CheckpointFolder(layerCount: 8)
         let path = folder.isEmpty ? own.path : folder
         let formats: [(PackedMatrix.Format, Gradients.Format)] = [(.f32, .f32), (.bf16, .f32), (.bf16, .bf16)]
-        let runs: [(Int, Recomputation)] = [(1, .none), (2, .layers), (3, .none), (2, .segments)]
+        let runs: [(Int, Recomputation)] = [(1, .none), (2, .layers), (3, .none), (2, .mlp), (2, .segments)]
         for (format, gradients) in formats {
             let all = try runs.map { threads, recomputation in
                 gradientBits(
@@ -230,6 +230,21 @@ import Training
                 #expect(expected.count == sum!.count)
             }
         }
+    }
+
+    @Test func `A prompt of one token has a log-probability of nothing`() throws {
+        let own = try CheckpointFolder()
+        let test = try TestModel(own.path)
+        func row(_ response: [Int32]) -> TokenizedRow {
+            TokenizedRow(ids: [7] + response, targets: [1..<1 + response.count])
+        }
+        var pass = TrainingPass(withPrompts: true)
+        pass.append(TokenizedPair(chosen: row([8, 9]), rejected: row([10])))
+        let logProbs = test.model.forward(pass)
+        #expect(logProbs[0].chosen?.prompt == RowLogProbs.Prompt(sum: 0, count: 0))
+        let loss = Objective.orpo(Objective.ORPO(lambda: 0.1, likelihoodOf: .promptAndResponse))
+            .evaluate(logProbs, in: BatchSize(examples: 1, chosenTargets: 2, chosenTokens: 2))
+        #expect(loss.loss.isFinite)
     }
 
     @Test func `Vector kernels train as plain C does`() throws {

@@ -110,6 +110,74 @@ import Training
         #expect(error?.description.contains("another recipe") == true)
     }
 
+    @Test func `A newer checkpoint that is damaged does not cost the one just saved`() throws {
+        let folder = try TemporaryFolder()
+        let checkpoints = TrainerCheckpoints(folder: folder.path, limit: 1)
+        try folder.write("{", "checkpoint-20/state.json")
+        let run = try trainer({ $0.saveSteps = 4 })
+        var kept: [[Int]] = []
+        _ = try lines(run.trainer) { state in
+            try checkpoints.save(state, run.model.model.weights)
+            kept.append(checkpoints.steps)
+        }
+        #expect(kept == [[4, 20], [8, 20], [9, 20]])
+        let state = try checkpoints.load(into: run.model.model.weights, fingerprint: "run") { _, _ in }
+        #expect(state?.step == 9)
+    }
+
+    @Test func `Another program's checkpoints are not touched`() throws {
+        let folder = try TemporaryFolder()
+        try folder.write("{}", "checkpoint-9/trainer_state.json")
+        let run = try trainer()
+        let error = #expect(throws: TrainingError.self) {
+            try TrainerCheckpoints(folder: folder.path, limit: 1).load(
+                into: run.model.model.weights, fingerprint: "run"
+            ) { _, _ in }
+        }
+        #expect(error?.description.contains("trainer_state.json") == true)
+    }
+
+    @Test func `A reference that is no number is named before the first step`() throws {
+        let model = try TestModel(checkpoint.get().path)
+        let store = model.model.weights
+        store.value(store.index("model.layers.1.mlp.down_proj.weight")!)[3] = .nan
+        var examples = model.pairs(seed: 4, count: 2).map { TrainingExample($0, source: "line 7") }
+        let folder = try TemporaryFolder()
+        let error = #expect(throws: TrainingError.self) {
+            try ReferenceLogProbs(model: model.model, rowsPerPass: 100).fill(
+                &examples, cache: "\(folder.path)/cache.json", fingerprint: "x"
+            ) { _ in }
+        }
+        #expect(error?.description.contains("line 7 is nan before the first step") == true)
+        #expect(!SharedData.exists("\(folder.path)/cache.json"))
+    }
+
+    @Test func `A logged loss is a mean over steps, other metrics over micro-batches`() throws {
+        // Eleven pairs, two at once: a step of four micro-batches and one of two.
+        var logs: [[[String: Double]]] = []
+        for every in [1, 3] {
+            var log: [[String: Double]] = []
+            let run = try trainer({
+                $0.loggingSteps = every
+                $0.epochs = 1
+                $0.accumulation = 4
+            })
+            func observe(_ event: TrainerEvent) {
+                guard case .logged(_, let values) = event else { return }
+                log.append(Dictionary(uniqueKeysWithValues: values))
+            }
+            _ = try run.trainer.run(save: { _ in }, shouldStop: { false }, observe: observe)
+            logs.append(log)
+        }
+        #expect(logs.map(\.count) == [2, 1])
+        func mean(_ name: String, weights: [Double]) -> Double {
+            zip(logs[0], weights).reduce(0) { $0 + ($1.0[name] ?? .nan) * $1.1 } / weights.reduce(0, +)
+        }
+        let last = logs[1][0]
+        #expect(abs((last["loss"] ?? .nan) - mean("loss", weights: [1, 1])) < 1e-12)
+        #expect(abs((last["logps/chosen"] ?? .nan) - mean("logps/chosen", weights: [4, 2])) < 1e-12)
+    }
+
     @Test func `A loss that is no number stops with the step and the example`() throws {
         let run = try trainer()
         let store = run.model.model.weights

@@ -43,6 +43,8 @@ extension BatchSize {
 /// What is logged of a micro-batch, by the names that TRL gives it; means, or nil where there is nothing to average.
 package struct BatchMetrics: Codable, Hashable, Sendable {
     package var loss = 0.0
+    /// The micro-batch's share of its step: losses are means over steps, as transformers logs them.
+    package var stepShare = 1.0
     package var chosenReward: Double?
     package var rejectedReward: Double?
     /// The fraction of pairs whose chosen reward is the higher one.
@@ -62,26 +64,28 @@ package struct BatchMetrics: Codable, Hashable, Sendable {
 
     /// The mean of each over several micro-batches, as transformers' trainer logs them.
     package static func mean(_ all: [BatchMetrics]) -> BatchMetrics {
-        func mean(_ field: (BatchMetrics) -> Double?, weight: (BatchMetrics) -> Int? = { _ in 1 }) -> Double? {
-            var (sum, weights) = (0.0, 0)
+        func mean(_ field: (BatchMetrics) -> Double?, weight: (BatchMetrics) -> Double = { _ in 1 }) -> Double? {
+            var (sum, weights) = (0.0, 0.0)
             for metrics in all {
                 guard let value = field(metrics) else { continue }
-                sum += Double(weight(metrics) ?? 1) * value
-                weights += weight(metrics) ?? 1
+                sum += weight(metrics) * value
+                weights += weight(metrics)
             }
-            return weights == 0 ? nil : sum / Double(weights)
+            return weights == 0 ? nil : sum / weights
         }
+        func chosenRows(_ metrics: BatchMetrics) -> Double { Double(metrics.chosenRows ?? 1) }
+        func rejectedRows(_ metrics: BatchMetrics) -> Double { Double(metrics.rejectedRows ?? 1) }
         var result = BatchMetrics()
-        result.loss = mean { $0.loss } ?? 0
-        result.chosenReward = mean({ $0.chosenReward }, weight: \.chosenRows)
-        result.rejectedReward = mean({ $0.rejectedReward }, weight: \.rejectedRows)
+        result.loss = mean({ $0.loss }, weight: \.stepShare) ?? 0
+        result.chosenReward = mean({ $0.chosenReward }, weight: chosenRows)
+        result.rejectedReward = mean({ $0.rejectedReward }, weight: rejectedRows)
         result.accuracy = mean { $0.accuracy }
         result.margin = mean { $0.margin }
         if all.contains(where: { $0.chosenRows != nil }) {
             result.margin = difference(result.chosenReward, result.rejectedReward)
         }
-        result.chosenLogProb = mean({ $0.chosenLogProb }, weight: \.chosenRows)
-        result.rejectedLogProb = mean({ $0.rejectedLogProb }, weight: \.rejectedRows)
+        result.chosenLogProb = mean({ $0.chosenLogProb }, weight: chosenRows)
+        result.rejectedLogProb = mean({ $0.rejectedLogProb }, weight: rejectedRows)
         result.negativeLogLikelihood = mean { $0.negativeLogLikelihood }
         result.klDivergence = mean { $0.klDivergence }
         result.logOddsRatio = mean { $0.logOddsRatio }

@@ -23,6 +23,8 @@ struct KeptLayer {
 final class PassMemory {
     enum Keeping: Equatable {
         case nothing, everything
+        /// All but the MLP's inside, which is that of the layer that was run last.
+        case attention
         /// The inputs of the layers alone, or of one in so many and of the segment of layers that was run last.
         case inputs(segment: Int)
     }
@@ -60,14 +62,19 @@ final class PassMemory {
     func input(_ layer: Int) -> UnsafeMutablePointer<Float> {
         switch keeping {
         case .nothing: inputs[0].pointer
-        case .everything: inputs[layer].pointer
+        case .everything, .attention: inputs[layer].pointer
         case .inputs(let segment):
             // The segment's own come first, behind them those of the first layers of all.
             inputs[layer % segment == 0 ? segment - 1 + layer / segment : layer % segment - 1].pointer
         }
     }
 
-    func layer(_ layer: Int) -> KeptLayer { layers[keeping == .everything ? layer : 0] }
+    func layer(_ layer: Int) -> KeptLayer {
+        switch keeping {
+        case .everything, .attention: layers[layer]
+        case .nothing, .inputs: layers[0]
+        }
+    }
 
     func grow(to rows: Int, _ c: ModelConfiguration, _ plan: ModelPlan, keeping: Keeping) {
         self.keeping = keeping
@@ -84,11 +91,14 @@ final class PassMemory {
         let (inputCount, layerCount) =
             switch keeping {
             case .nothing: (1, 1)
-            case .everything: (plan.layers.count + 1, plan.layers.count)
+            case .everything, .attention: (plan.layers.count + 1, plan.layers.count)
             case .inputs(let segment): (segment - 1 + plan.layers.count / segment + 1, 1)
             }
         while inputs.count < inputCount { inputs.append(FloatBuffer(count: rows * width)) }
-        while layers.count < layerCount { layers.append(PassMemory.layer(plan.layers[0], rows, c)) }
+        while layers.count < layerCount {
+            let first = keeping == .attention ? layers.first : nil
+            layers.append(PassMemory.layer(plan.layers[0], rows, c, feedForward: first))
+        }
         let layer = plan.layers[0]
         activationCount = rows * layer.down.inputStride
         if keeping == .nothing { return growShared(to: activationCount) }
@@ -109,7 +119,10 @@ final class PassMemory {
         if shared.count < count { shared = FloatBuffer(count: count) }
     }
 
-    private static func layer(_ plan: LayerPlan, _ rows: Int, _ c: ModelConfiguration) -> KeptLayer {
+    /// - Parameter feedForward: the layer whose MLP's memory this one shares.
+    private static func layer(
+        _ plan: LayerPlan, _ rows: Int, _ c: ModelConfiguration, feedForward: KeptLayer?
+    ) -> KeptLayer {
         let width = PackedMatrix.padded(c.hiddenSize)
         let fused = rows * plan.queryKeyValue.outputStride
         return KeptLayer(
@@ -119,8 +132,8 @@ final class PassMemory {
             logSums: FloatBuffer(count: rows * c.headCount),
             rawAttention: c.hasPostNorms ? FloatBuffer(count: rows * width) : nil,
             hidden: FloatBuffer(count: rows * width),
-            gateUp: FloatBuffer(count: rows * plan.gateUp.outputStride),
-            rawFeedForward: c.hasPostNorms ? FloatBuffer(count: rows * width) : nil)
+            gateUp: feedForward?.gateUp ?? FloatBuffer(count: rows * plan.gateUp.outputStride),
+            rawFeedForward: c.hasPostNorms ? feedForward?.rawFeedForward ?? FloatBuffer(count: rows * width) : nil)
     }
 
     func growScratch(_ count: Int, workers: Int) {

@@ -65,8 +65,10 @@ extension TrainableModel {
                 return count == 0 ? nil : RowLogProbs(sum: sums[example][part.rawValue], count: count)
             }
             var chosen = row(.chosen)
-            if let prompt = row(.chosenPrompt) {
-                chosen?.prompt = RowLogProbs.Prompt(sum: prompt.sum, count: prompt.count)
+            if pass.withPrompts {
+                // Nothing predicts a prompt of one token.
+                let part = TrainingPass.Part.chosenPrompt.rawValue
+                chosen?.prompt = RowLogProbs.Prompt(sum: sums[example][part], count: pass.counts[example][part])
             }
             return PairLogProbs(chosen: chosen, rejected: row(.rejected))
         }

@@ -94,7 +94,11 @@ package final class TrainableModel: @unchecked Sendable {
     }
 
     private var keeping: PassMemory.Keeping {
-        recomputation == .none ? .everything : .inputs(segment: recomputation.segment(of: plan.layers.count))
+        switch recomputation {
+        case .none: .everything
+        case .mlp: .attention
+        case .layers, .segments: .inputs(segment: recomputation.segment(of: plan.layers.count))
+        }
     }
 
     // MARK: Layers
@@ -111,7 +115,8 @@ package final class TrainableModel: @unchecked Sendable {
 
     private func run(_ layers: Range<Int>, _ pass: TrainingPass) {
         for layer in layers {
-            remember(layer, pass, memory.input(layer))
+            attention(layer, pass, memory.input(layer))
+            gateUp(layer, pass.rowCount)
             finish(layer, pass, into: memory.input(layer + 1))
         }
     }
@@ -143,8 +148,8 @@ package final class TrainableModel: @unchecked Sendable {
         }
     }
 
-    /// The layer up to gate and up, into its memory.
-    private func remember(_ layer: Int, _ pass: TrainingPass, _ x: Floats) {
+    /// The layer up to the hidden states between attention and MLP, into its memory.
+    private func attention(_ layer: Int, _ pass: TrainingPass, _ x: Floats) {
         let c = configuration
         let rows = pass.rowCount
         let plan = plan.layers[layer]
@@ -163,9 +168,16 @@ package final class TrainableModel: @unchecked Sendable {
         kernels.forRows(rows, cost: width) { memcpy(hidden + $0 * width, x + $0 * width, 4 * width) }
         addProjected(
             plan.attentionOutput, kept.attended.pointer, plan.attentionPostNorm, kept.rawAttention, into: hidden, rows)
+    }
+
+    /// The MLP up to gate and up, into the layer's memory.
+    private func gateUp(_ layer: Int, _ rows: Int) {
+        let plan = plan.layers[layer]
+        let kept = memory.layer(layer)
+        let normed = memory.normed.pointer
         kernels.normalize(
-            plan.feedForwardNorm, c.norm, weights, hidden, into: normed, rows: rows, stride: width,
-            count: c.hiddenSize)
+            plan.feedForwardNorm, configuration.norm, weights, kept.hidden.pointer, into: normed, rows: rows,
+            stride: width, count: configuration.hiddenSize)
         kernels.apply(plan.gateUp, weights, adapters, normed, rows: rows, into: kept.gateUp.pointer)
     }
 
@@ -223,7 +235,8 @@ package final class TrainableModel: @unchecked Sendable {
         let rows = pass.rowCount
         let plan = plan.layers[layer]
         let x = memory.input(layer)
-        if memory.keeping != .everything { remember(layer, pass, x) }
+        if case .inputs = memory.keeping { attention(layer, pass, x) }
+        if memory.keeping != .everything { gateUp(layer, rows) }
         let kept = memory.layer(layer)
         let (normed, dNormed) = (memory.normed.pointer, memory.dNormed.pointer)
 

@@ -31,7 +31,7 @@ package struct TrainingPass: Sendable {
     private(set) var exampleCount = 0
     /// Targets of each part of each example.
     private(set) var counts: [[Int]] = []
-    private let withPrompts: Bool
+    let withPrompts: Bool
 
     /// - Parameter withPrompts: also the log-probabilities of the chosen rows' prompts.
     package init(withPrompts: Bool = false) { self.withPrompts = withPrompts }

@@ -20,7 +20,7 @@ package struct ModelFolder {
     ///   - storedNames: what the base's file calls a tensor, where that is not the store's name.
     ///   - endTokens: every id that ends a text, for a base without a generation configuration.
     ///   - card: the text of `README.md`.
-    /// - Throws: `TrainingError`, `CheckpointError`.
+    /// - Throws: `TrainingError`, `CheckpointError`, `UnwritableFile`.
     package func write(
         _ store: ParameterStore, as type: StoredDataType, storedNames: [String: String], endTokens: [Int32],
         card: String

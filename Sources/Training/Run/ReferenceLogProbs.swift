@@ -19,7 +19,7 @@ package struct ReferenceLogProbs {
     ///   - cache: a file that holds the numbers of an earlier run over the same model and rows, or will.
     ///   - fingerprint: of the model, the rows and the arithmetic; a cache of another one is not read.
     ///   - progress: told how many examples are done; throws to stop.
-    /// - Throws: `TrainingError`, and what `progress` throws.
+    /// - Throws: `TrainingError`, `.diverged` where a number is not finite, and what `progress` throws.
     package func fill(
         _ examples: inout [TrainingExample], cache: String?, fingerprint: String, progress: (Int) throws -> Void
     ) throws {
@@ -28,6 +28,13 @@ package struct ReferenceLogProbs {
             return
         }
         try fill(&examples, progress: progress)
+        for example in examples {
+            let numbers = [example.reference?.chosen, example.reference?.rejected, example.mismatchedReference]
+            guard let bad = numbers.compactMap(\.self).first(where: { !$0.isFinite }) else { continue }
+            throw TrainingError.diverged(
+                "the reference's log-probability of \(example.source) is \(bad) before the first step: look at that "
+                    + "example, and whether every weight of the checkpoint is finite")
+        }
         if let cache { try write(examples, cache, fingerprint) }
     }
 

@@ -152,6 +152,7 @@ package final class Trainer {
                     metrics.loss *= Double(microBatches.count)
                     metrics.negativeLogLikelihood? *= Double(microBatches.count)
                 }
+                metrics.stepShare = 1 / Double(microBatches.count)
                 state.unlogged.append(metrics)
             } catch {
                 throw .diverged("step \(state.step + 1): \(error)")

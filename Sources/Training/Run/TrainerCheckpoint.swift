@@ -46,10 +46,14 @@ package struct TrainerCheckpoints: Sendable {
             "fingerprint": .string(state.fingerprint), "sha256": .object(files),
             "unlogged": .array(state.unlogged.map(\.json)),
         ]
-        try TrainingFiles.write(JSONValue.object(object).serialized(.indented(2)), to: "\(partial)/state.json")
+        try TrainingFiles.write(
+            JSONValue.object(object).serialized(.indented(2)), to: "\(partial)/\(TrainerCheckpoints.stateFile)")
         if TrainingFiles.exists(path) { TrainingFiles.removeFolder(path) }
         try TrainingFiles.rename(partial, to: path)
-        for old in steps.dropLast(limit) { TrainingFiles.removeFolder("\(folder)/checkpoint-\(old)") }
+        // Later ones were found damaged: else this run would go on after them.
+        for old in steps.prefix(while: { $0 <= state.step }).dropLast(limit) {
+            TrainingFiles.removeFolder("\(folder)/checkpoint-\(old)")
+        }
     }
 
     /// The steps that have a folder, ascending.
@@ -62,12 +66,17 @@ package struct TrainerCheckpoints: Sendable {
     /// Loads the newest whole checkpoint into the store; nil where there is none.
     ///
     /// - Parameter damaged: told the folder of each newer one that is passed over, and why.
-    /// - Throws: `TrainingError.configuration` where it belongs to another run.
+    /// - Throws: `TrainingError.configuration` where it belongs to another run, or one to another program.
     package func load(
         into store: ParameterStore, fingerprint: String, damaged: (String, String) -> Void
     ) throws(TrainingError) -> TrainerState? {
+        let own = Set(regions(store).map(\.0) + [TrainerCheckpoints.stateFile])
         for step in steps.reversed() {
             let path = "\(folder)/checkpoint-\(step)"
+            if let name = TrainingFiles.names(in: path).first(where: { !own.contains($0) }) {
+                throw .configuration(
+                    "\(path) has \(name), so another program left it. Name another output folder, or move it away")
+            }
             let state: TrainerState
             let hashes: JSONObject
             do {
@@ -96,6 +105,8 @@ package struct TrainerCheckpoints: Sendable {
         return nil
     }
 
+    private static let stateFile = "state.json"
+
     private func regions(_ store: ParameterStore) -> [(String, FloatRegion)] {
         guard let training = store.training else { preconditionFailure("frozen weights have no checkpoint") }
         return [
@@ -107,21 +118,20 @@ package struct TrainerCheckpoints: Sendable {
     private func read(_ path: String) throws(TrainingError) -> (TrainerState, JSONObject) {
         let value: JSONValue
         do {
-            value = try JSONValue(parsing: try TrainingFiles.read("\(path)/state.json"))
+            value = try JSONValue(parsing: try TrainingFiles.read("\(path)/\(TrainerCheckpoints.stateFile)"))
         } catch {
-            throw .badData("\(path)/state.json: \(error)")
+            throw .badData("\(path)/\(TrainerCheckpoints.stateFile): \(error)")
         }
         guard case .integer(let step)? = value["step"], case .integer(let tokens)? = value["tokens"],
             let fingerprint = value["fingerprint"]?.string, let hashes = value["sha256"]?.object,
             let unlogged = value["unlogged"]?.array
-        else { throw .badData("\(path)/state.json lacks a field") }
+        else { throw .badData("\(path)/\(TrainerCheckpoints.stateFile) lacks a field") }
         var state = TrainerState(fingerprint: fingerprint)
         state.step = step
         state.tokens = tokens
         state.unlogged = unlogged.map(BatchMetrics.init)
         return (state, hashes)
     }
-
 }
 
 private func hash(_ bytes: UnsafeRawBufferPointer) -> String {
@@ -164,6 +174,7 @@ extension BatchMetrics {
     fileprivate var json: JSONValue {
         var object = JSONObject()
         for (name, value) in named { object[name] = .number(value) }
+        object["step_share"] = .number(stepShare)
         object["chosen_rows"] = chosenRows.map { .integer($0) }
         object["rejected_rows"] = rejectedRows.map { .integer($0) }
         return .object(object)
@@ -172,6 +183,7 @@ extension BatchMetrics {
     fileprivate init(_ value: JSONValue) {
         self.init()
         loss = value["loss"]?.number ?? 0
+        stepShare = value["step_share"]?.number ?? 1
         chosenReward = value["rewards/chosen"]?.number
         rejectedReward = value["rewards/rejected"]?.number
         accuracy = value["rewards/accuracies"]?.number

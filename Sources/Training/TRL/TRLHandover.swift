@@ -1,5 +1,5 @@
 internal import Chat
-internal import LanguageModel
+package import LanguageModel
 
 /// A run handed to TRL: the rows that this engine made, in the order and at the learning rates of its steps.
 package struct TRLHandover {
@@ -13,10 +13,14 @@ package struct TRLHandover {
     package var isBrainFloat: Bool
     package var recomputesActivations: Bool
     package var savedCheckpoints: Int
+    /// What the weights are stored as at the end.
+    package var savedType: StoredDataType
+    package var mergesAdapter: Bool
 
     package init(
         settings: TrainerSettings, examples: [TrainingExample], model: String, output: String, adapter: String?,
-        isBrainFloat: Bool, recomputesActivations: Bool, savedCheckpoints: Int
+        isBrainFloat: Bool, recomputesActivations: Bool, savedCheckpoints: Int, savedType: StoredDataType,
+        mergesAdapter: Bool
     ) {
         self.settings = settings
         self.examples = examples
@@ -26,6 +30,8 @@ package struct TRLHandover {
         self.isBrainFloat = isBrainFloat
         self.recomputesActivations = recomputesActivations
         self.savedCheckpoints = savedCheckpoints
+        self.savedType = savedType
+        self.mergesAdapter = mergesAdapter
     }
 
     /// Writes `train_trl.py`, `rows.jsonl` and `run.json`.
@@ -82,6 +88,7 @@ package struct TRLHandover {
             "precision": isBrainFloat ? "bf16" : "f32", "recompute": .bool(recomputesActivations),
             "logging_steps": .integer(settings.loggingSteps), "save_steps": optional(settings.saveSteps),
             "save_total_limit": .integer(savedCheckpoints),
+            "save_dtype": savedType == .bf16 ? "bfloat16" : "float32", "merge_adapter": .bool(mergesAdapter),
         ]
     }
 }

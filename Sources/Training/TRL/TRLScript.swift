@@ -39,6 +39,7 @@ package enum TRLScript {
             trainer.train()
             trainer.save_model(run["output"])
             if trainer.is_world_process_zero():
+                store(run)
                 copy_tokenizer(run["model"], run["output"])
 
 
@@ -89,6 +90,8 @@ package enum TRLScript {
                 from peft import PeftModel
                 model = PeftModel.from_pretrained(model, run["adapter"], is_trainable=True)
             tokenizer = AutoTokenizer.from_pretrained(run["model"])
+            # What is padded is masked: any token will do.
+            tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
             steps = run["steps"]
             config = config_class(
                 output_dir=run["output"], per_device_train_batch_size=max(2, len(steps[0][0])),
@@ -268,6 +271,22 @@ package enum TRLScript {
                     line = {"step": state.global_step} | {name: float(value) for name, value in logs.items()}
                     with self.path.open("a") as file:
                         file.write(json.dumps(line) + "\n")
+
+
+        def store(run):
+            """Merges the adapter where the run says so, and stores the weights as the type that it says."""
+            output, dtype = Path(run["output"]), getattr(torch, run["save_dtype"])
+            load = lambda folder: AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+            if run["adapter"] and run["merge_adapter"]:
+                from peft import PeftModel
+                model = PeftModel.from_pretrained(load(run["model"]), output).merge_and_unload()
+                for name in ("adapter_model.safetensors", "adapter_config.json"):
+                    (output / name).unlink()
+            elif run["adapter"] or dtype == torch.float32:
+                return
+            else:
+                model = load(output)
+            model.to(dtype).save_pretrained(output)
 
 
         def copy_tokenizer(model, output):

@@ -22,6 +22,10 @@ struct AnalyzeCommand: AsyncParsableCommand {
     @Option(help: "Threads; all cores when left out.") var threads: Int?
     @Flag(help: "JSON instead of a table.") var json = false
 
+    mutating func validate() throws {
+        if let threads, !(1...1_024).contains(threads) { throw ValidationError("--threads takes 1 to 1024.") }
+    }
+
     func run() async throws {
         var recipe = try Recipe(path: recipe)
         recipe.override(model: reference, output: model, trainFiles: [], evalFiles: evalFiles)
@@ -62,6 +66,7 @@ struct AnalyzeCommand: AsyncParsableCommand {
         }
         let isAdapter = LoRAAdapterFile.isAdapter(folder)
         let checkpoint = try Checkpoint(folder: isAdapter ? base(of: folder, recipe) : folder)
+        try data.check(for: checkpoint.configuration, in: checkpoint.folder)
         var adapters: (store: ParameterStore, lora: LoRAScale)?
         if isAdapter {
             let file = try LoRAAdapterFile(folder: folder, for: checkpoint.configuration)

@@ -7,8 +7,9 @@ import Training
 ///
 /// A relative path is taken from the recipe's folder.
 struct Recipe {
-    /// The file.
+    /// The file, and what it said when it was read.
     let path: String
+    let text: String
     let objective: Objective
     let settings: TrainerSettings
     /// The objective's name in the recipe.
@@ -40,7 +41,8 @@ struct Recipe {
     init(path: String) throws {
         self.path = path
         let folder = Files.parent(of: path)
-        var fields = try Fields(yamlFile: path)
+        text = try Files.readText(path, asked: "The recipe")
+        var fields = try Fields(yaml: text, place: path)
         func resolve(_ name: String) -> String { name.hasPrefix("/") || folder.isEmpty ? name : "\(folder)/\(name)" }
 
         method = try fields.requiredString("method")
@@ -153,8 +155,9 @@ struct Recipe {
         switch fields.value(name) {
         case nil, .bool(false)?: return .none
         case .bool(true)?: return .layers
+        case .string("mlp")?: return .mlp
         case .string("segments")?: return .segments
-        default: throw fields.unusable(name, "should be true, false or segments")
+        default: throw fields.unusable(name, "should be true, false, mlp or segments")
         }
     }
 }

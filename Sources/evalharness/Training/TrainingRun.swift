@@ -9,6 +9,7 @@ struct TrainingRun {
     private let base: Base
     private let training: PreparedData
     private let heldOut: PreparedData?
+    private let adapterShapes: [[Int]]?
     private let kernels: Kernels
     private let showsProgress: Bool
 
@@ -31,9 +32,9 @@ struct TrainingRun {
             ? nil : try PreparedData(files: recipe.heldOutFiles, folder: base.folder, settings: recipe.data)
         Console.note(training.report.text)
         if let heldOut { Console.note("Held out: \(heldOut.report.text)") }
-        for data in [training, heldOut].compactMap(\.self) { try base.check(data) }
+        for data in [training, heldOut].compactMap(\.self) { try data.check(for: base.configuration, in: base.folder) }
         _ = try recipe.settings.rate(examples: training.pairs.count)
-        _ = try recipe.lora?.shapes(for: base.configuration)
+        adapterShapes = try recipe.lora?.shapes(for: base.configuration).map(\.shape)
         warnOfRate()
         warnOfBeta()
     }
@@ -86,26 +87,6 @@ struct TrainingRun {
             }
             fingerprint = "random \(seed) \(files.joined(separator: " "))"
         }
-
-        /// - Throws: `badData` for a token that the model does not have, or a row beyond the positions that it learned.
-        func check(_ data: PreparedData) throws {
-            let c = configuration
-            let longest = c.positions == .learned ? c.contextLength : .max
-            for (pair, line) in zip(data.pairs, data.lines) {
-                for ids in pair.rows.map(\.ids) {
-                    if let id = ids.first(where: { $0 < 0 || $0 >= c.vocabularySize }) {
-                        throw TrainingError.badData(
-                            "\(line) has the token \(id), and \(folder)/config.json says vocab_size \(c.vocabularySize): "
-                                + "the tokenizer has tokens that the model does not. Use the model's own tokenizer")
-                    }
-                    if ids.count > longest {
-                        throw TrainingError.badData(
-                            "\(line) has \(ids.count) tokens, and the model learned \(longest) positions. Set max_length to "
-                                + "\(longest) or less")
-                    }
-                }
-            }
-        }
     }
 
     // MARK: The plan
@@ -114,19 +95,24 @@ struct TrainingRun {
     var plan: String {
         let c = base.configuration
         let weights = c.parameterCount
-        let trained = recipe.lora == nil ? weights : loraCount
+        let trained = adapterCount ?? weights
         // A pass holds as many examples as fit, and at least one.
         let rows = max(longest, min(recipe.settings.rowsPerPass, longest * recipe.settings.batchSize))
         let segment = recipe.recomputation.segment(of: c.layers.count)
-        let inputs = c.hiddenSize * (segment + c.layers.count / segment)
-        let kept = recipe.recomputation == .none ? activationsPerRow * c.layers.count : inputs
+        let kept =
+            switch recipe.recomputation {
+            case .none: (attentionPerRow + feedForwardPerRow) * c.layers.count
+            case .mlp: attentionPerRow * c.layers.count
+            case .layers, .segments: c.hiddenSize * (segment + c.layers.count / segment)
+            }
         let reference = recipe.keepsReference && recipe.lora == nil ? bytesPerFrozenWeight * weights : 0
         let logits = max(
             4 * rows * min(TrainableModel.vocabularyBlock, c.vocabularySize),
             min(recipe.recomputation.logitBytes, 4 * rows * c.vocabularySize))
         let bytesPerTrained = recipe.gradients == .bf16 ? 10 : 12
         let bytes =
-            4 * weights + bytesPerTrained * trained + reference + 4 * rows * (kept + 4 * activationsPerRow) + logits
+            4 * weights + bytesPerTrained * trained + reference
+            + 4 * rows * (kept + 4 * (attentionPerRow + feedForwardPerRow)) + logits
         return """
             \(recipe.objective.formula)
             \(training.pairs.count) examples, \(stepCount) steps of \(recipe.settings.batchSize) x \
@@ -139,18 +125,21 @@ struct TrainingRun {
 
     private var bytesPerFrozenWeight: Int { base.checkpoint?.storedDataType == .bf16 ? 2 : 4 }
 
-    private var activationsPerRow: Int {
+    /// Floats that a layer keeps of a row before its MLP.
+    private var attentionPerRow: Int {
         let c = base.configuration
         return 2 * c.hiddenSize + 2 * c.headCount * c.headSize + 2 * c.keyValueHeadCount * c.headSize
-            + (c.isGated ? 2 : 1) * c.intermediateSize
+    }
+
+    private var feedForwardPerRow: Int {
+        (base.configuration.isGated ? 2 : 1) * base.configuration.intermediateSize
     }
 
     private var longest: Int { training.pairs.map { TrainingPass.rowCount(of: $0) }.max() ?? 0 }
 
-    private var loraCount: Int {
-        guard let lora = recipe.lora else { return 0 }
-        return base.configuration.expectedShapes.filter { $0.value.count == 2 && $0.key.contains("_proj.") }
-            .reduce(0) { $0 + lora.rank * ($1.value[0] + $1.value[1]) }
+    /// Weights of the adapters; nil where there are none.
+    private var adapterCount: Int? {
+        adapterShapes?.reduce(0) { $0 + $1.reduce(1, *) }
     }
 
     private var stepCount: Int {
@@ -243,6 +232,9 @@ struct TrainingRun {
         if recipe.gradients == .bf16 {
             Console.note("gradient_dtype is for training here: TRL sums gradients in its weights' type.")
         }
+        if heldOut != nil {
+            Console.note("eval_files are not handed to TRL: evalharness analyze takes them when it is done.")
+        }
         var adapter: String?
         if let lora = recipe.lora {
             adapter = absolute("\(output)/trl/adapter")
@@ -253,8 +245,14 @@ struct TrainingRun {
         return try TRLHandover(
             settings: recipe.settings, examples: examples(training), model: absolute(base.folder),
             output: absolute(output), adapter: adapter, isBrainFloat: recipe.precision == .bf16,
-            recomputesActivations: recipe.recomputation != .none, savedCheckpoints: recipe.savedCheckpoints
+            recomputesActivations: recipe.recomputation != .none, savedCheckpoints: recipe.savedCheckpoints,
+            savedType: storedType, mergesAdapter: recipe.mergesAdapter
         ).write(to: absolute("\(output)/trl"))
+    }
+
+    /// The recipe's, or the base's where that is bf16.
+    private var storedType: StoredDataType {
+        (recipe.savedType ?? base.checkpoint?.storedDataType) == .bf16 ? .bf16 : .f32
     }
 
     private func absolute(_ path: String) -> String {
@@ -290,9 +288,19 @@ struct TrainingRun {
         var examples = zip(data.pairs, data.lines).map { TrainingExample($0, source: $1) }
         if recipe.settings.objective.needsMismatchedRows {
             TrainingExample.mismatch(
-                &examples, block: recipe.settings.batchSize, longest: recipe.data.truncation.maxLength)
+                &examples, block: recipe.settings.batchSize, longest: longestMismatched)
         }
         return examples
+    }
+
+    private var longestMismatched: Int {
+        min(recipe.data.truncation.maxLength, base.configuration.positionLimit ?? .max)
+    }
+
+    /// What mismatched rows depend on besides the data.
+    private var mismatch: String {
+        recipe.settings.objective.needsMismatchedRows
+            ? "mismatched \(recipe.settings.batchSize) to \(longestMismatched)" : "0"
     }
 
     private func fillReferences(
@@ -300,7 +308,7 @@ struct TrainingRun {
     ) throws {
         let key = Digest.sha256(
             "\(TrainableModel.arithmetic) \(base.fingerprint) \(data.fingerprint) \(recipe.precision.rawValue) "
-                + "\(kernels.name) \(recipe.settings.objective.needsMismatchedRows ? recipe.settings.batchSize : 0)")
+                + "\(kernels.name) \(mismatch)")
         let folder = Environment.cacheHome + "/evalharness/reference"
         try TrainingFiles.makeFolder(folder)
         let bar = ProgressBar(label, total: examples.count, isEnabled: showsProgress)
@@ -319,23 +327,23 @@ struct TrainingRun {
         return Digest.sha256(
             "\(TrainableModel.arithmetic) \(settings) \(recipe.precision) \(String(describing: recipe.lora)) "
                 + "\(base.fingerprint) \(training.fingerprint) \(kernels.name)"
-                + (recipe.gradients == .bf16 ? " gradients in bf16" : ""))
+                + (recipe.gradients == .bf16 ? " gradients in bf16" : "")
+                + (recipe.settings.objective.needsMismatchedRows ? " \(mismatch)" : "")
+                + (recipe.lora == nil ? "" : " adapters of seed \(recipe.seed)"))
     }
 
     private func write(
         _ model: TrainableModel, to output: String, _ line: [(name: String, value: Double)],
         _ heldOut: [(name: String, value: Double)], steps: Int
     ) throws {
-        let recipeText = try Files.readText(recipe.path, asked: "The recipe")
         let card = ModelCard(
             base: Files.name(of: base.folder), method: recipe.method, formula: recipe.objective.formula,
-            recipe: recipeText, data: training.files.map { (Files.name(of: $0.path), $0.sha256) },
+            recipe: recipe.text, data: training.files.map { (Files.name(of: $0.path), $0.sha256) },
             examples: training.pairs.count, steps: steps, precision: recipe.precision.rawValue, metrics: line,
             heldOut: heldOut)
-        try TrainingFiles.write(Array(recipeText.utf8), to: "\(output)/recipe.yaml")
+        try TrainingFiles.write(Array(recipe.text.utf8), to: "\(output)/recipe.yaml")
         try TrainingFiles.write(
             JSONValue.object(training.report.json).serialized(.indented(2)), to: "\(output)/data_report.json")
-        let type = recipe.savedType ?? base.checkpoint?.storedDataType ?? .f32
         if let adapters = model.adapters, let lora = recipe.lora, !recipe.mergesAdapter {
             try LoRAAdapterFile.write(adapters, lora, base: base.folder, to: output)
             try TrainingFiles.write(Array(card.text.utf8), to: "\(output)/README.md")
@@ -345,7 +353,7 @@ struct TrainingRun {
             lora.merge(adapters, into: model.weights, pool: kernels.pool)
         }
         try ModelFolder(path: output, base: base.folder).write(
-            model.weights, as: type == .bf16 ? .bf16 : .f32, storedNames: base.checkpoint?.storedNames ?? [:],
+            model.weights, as: storedType, storedNames: base.checkpoint?.storedNames ?? [:],
             endTokens: base.checkpoint?.generationEndTokens ?? base.configuration.endTokens, card: card.text)
     }
 }
