@@ -121,6 +121,19 @@ import Training
         #expect(unknown?.description.contains("vocab_size 97") == true)
     }
 
+    @Test func `Empty prompts, empty turns and rows that are the same once cut are found`() throws {
+        let parted = try? prepare([#"{"chosen": "yes", "rejected": "no"}"#, pair("a", "b", "c")], settings())
+        #expect(parted.map { entry($0, .emptyPrompt) } == [1, 1])
+        let silent = #"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": " "}]}"#
+        let spoken = #"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}"#
+        let turns = try prepare([silent, spoken], settings(.demonstrations(.assistant)))
+        #expect(entry(turns, .emptyResponse) == [1, 1])
+        let long = String(repeating: "x", count: 40)
+        let judged = try prepare([pair("a", "1" + long, "2" + long), pair("a", "b", "c")], settings(.judged, 12))
+        #expect(entry(judged, .identical) == [2, 2])
+        #expect(judged.pairs.count == 2)
+    }
+
     @Test func `What cannot teach is dropped, and every line is accounted for`() throws {
         let data = try prepare(
             [

@@ -98,6 +98,26 @@ import Training
         }
     }
 
+    @Test func `A prompt beside a system message is the turn behind it`() throws {
+        let system: JSONValue = ["role": "system", "content": "Be brief."]
+        #expect(
+            try content(["prompt": "hi", "chosen": [system, yes], "rejected": [system, no]])
+                == .pair(
+                    chosen: .messages(prompt: [system, hi], response: [yes]),
+                    rejected: .messages(prompt: [system, hi], response: [no])))
+        let other: JSONValue = ["role": "system", "content": "Be long."]
+        #expect(
+            try content(["prompt": "hi", "chosen": [system, yes], "rejected": [other, no]]) == .differingPrompts)
+        // What an assistant did not say is an empty response, which the rules drop.
+        #expect(
+            try content(["messages": [hi, ["role": "assistant", "content": .null]]])
+                == .conversation([hi, ["role": "assistant", "content": ""]]))
+        let error = #expect(throws: TrainingError.self) {
+            try content(["question": "2 + 2?", "chosen": "4", "rejected": "five"])
+        }
+        #expect(error?.description.contains("Rename it to \"prompt\"") == true)
+    }
+
     @Test func `Conversations that part early have no common prompt`() throws {
         let other: JSONValue = ["role": "user", "content": "hello"]
         for (chosen, rejected) in [

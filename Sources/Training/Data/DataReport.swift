@@ -135,6 +135,7 @@ package struct DataSettings: Hashable, Sendable {
 /// Something about an example that its user should know.
 package enum DataFinding: String, Codable, CaseIterable, Sendable {
     case promptDiffers = "prompt_differs"
+    case emptyPrompt = "empty_prompt"
     case emptyResponse = "empty_response"
     case noTargets = "no_targets"
     case identical
@@ -151,6 +152,7 @@ package enum DataFinding: String, Codable, CaseIterable, Sendable {
     package var explanation: String {
         switch self {
         case .promptDiffers: "chosen and rejected have different prompts"
+        case .emptyPrompt: "the prompt is empty"
         case .emptyResponse: "a response is empty"
         case .noTargets: "no token is left to train"
         case .identical: "chosen and rejected are the same tokens"
@@ -172,7 +174,7 @@ package enum DataFinding: String, Codable, CaseIterable, Sendable {
 /// Examples without targets or without a common prompt cannot be kept: what is not refused of them is dropped.
 package struct DataRules: Hashable, Sendable {
     package var dropped: Set<DataFinding> = [
-        .promptDiffers, .emptyResponse, .noTargets, .identical, .duplicate,
+        .promptDiffers, .emptyPrompt, .emptyResponse, .noTargets, .identical, .duplicate,
     ]
     /// End the preparation with an error.
     package var refused: Set<DataFinding> = []
@@ -337,7 +339,12 @@ private struct ExamplePreparation: Sendable {
     /// The rows of one example, cut to their lengths.
     func rows(_ example: PreferenceExample) -> Result<[PreparedExample], TrainingError> {
         do throws(TrainingError) {
-            return .success(try rendered(example).map { finished($0, example) })
+            var rows = try rendered(example).map { finished($0, example) }
+            // Cut, the two rows of a pair may be the same.
+            if rows.count == 2, let chosen = rows[0].pair?.chosen, chosen == rows[1].pair?.rejected {
+                for place in rows.indices { rows[place].findings.insert(.identical) }
+            }
+            return .success(rows)
         } catch {
             switch error {
             case .badData(let sentence): return .failure(.badData("\(example.place): \(sentence)"))
@@ -348,7 +355,9 @@ private struct ExamplePreparation: Sendable {
 
     private func rendered(_ example: PreferenceExample) throws(TrainingError) -> [PreparedExample] {
         func row(_ exchange: PreferenceExample.Exchange) throws(TrainingError) -> RenderedRow {
-            try rendering.row(exchange, tools: example.tools)
+            var row = try rendering.row(exchange, tools: example.tools)
+            if case .plain(let prompt, _) = exchange, prompt.isBlank { row.findings.insert(.emptyPrompt) }
+            return row
         }
         switch (example.content, settings.use) {
         case (.differingPrompts, _):
@@ -356,11 +365,9 @@ private struct ExamplePreparation: Sendable {
         case (.pair(let chosen, let rejected), .pairs):
             return [prepared(try row(chosen), try row(rejected), example)]
         case (.pair(let chosen, let rejected), .judged):
-            let (good, bad) = (try row(chosen), try row(rejected))
-            let findings: Set<DataFinding> = good.row == bad.row ? [.identical] : []
-            var second = prepared(nil, bad, example, findings)
+            var second = prepared(nil, try row(rejected), example)
             second.isSecond = true
-            return [prepared(good, nil, example, findings), second]
+            return [prepared(try row(chosen), nil, example), second]
         case (.judged(let exchange, let isDesirable), .judged):
             let row = try row(exchange)
             return [prepared(isDesirable ? row : nil, isDesirable ? nil : row, example)]

@@ -198,6 +198,9 @@ package struct ExampleRendering: Sendable {
                 if !isExact { result.findings.insert(.boundaryMoved) }
             }
         }
+        if conversation.contains(where: { $0["role"] == "assistant" && $0["content"]?.string?.isBlank == true }) {
+            result.findings.insert(.emptyResponse)
+        }
         begin(&result)
         if isEnded { end(&result, from: 0) }
         if trained == .all { result.row.trainAll() }

@@ -95,7 +95,8 @@ package struct OnPolicyPairs: Sendable {
 
     /// The pairs as JSON Lines, in the layout of the SimPO authors' data sets.
     package var lines: String {
-        pairs.map { JSONValue.object($0.json).text() + "\n" }.joined()
+        let areTexts = pairs.allSatisfy { $0.prompt.text != nil }
+        return pairs.map { JSONValue.object($0.json(asText: areTexts)).text() + "\n" }.joined()
     }
 
     /// The prompts of a file, each once, in the order of their code points: `prompt`, a text or a list of messages.
@@ -151,15 +152,16 @@ extension OnPolicyPairs.Prompt {
 }
 
 extension OnPolicyPairs.Pair {
-    /// A prompt of one turn stays a text, and the conversations repeat it; of a longer one they hold the last turn.
-    fileprivate var json: JSONObject {
+    /// As a text the prompt is the user's turn, and the conversations repeat it; else they hold the last turn. Readers of
+    /// columns want one of the two in a whole file.
+    fileprivate func json(asText: Bool) -> JSONObject {
         let turns = prompt.messages.map(\.json)
         func conversation(_ output: Int) -> JSONValue {
             let last = Message(role: .assistant, content: outputs[output]).json
-            return .array(prompt.text == nil ? [last] : turns + [last])
+            return .array(asText ? turns + [last] : [last])
         }
         return [
-            "prompt": prompt.text.map { .string($0) } ?? .array(turns),
+            "prompt": asText ? .string(prompt.text ?? "") : .array(turns),
             "all_generated_responses": .array(outputs.map { .string($0) }),
             "all_rm_scores": .array(scores.map { .number($0) }),
             "chosen": conversation(chosen), "rejected": conversation(rejected),

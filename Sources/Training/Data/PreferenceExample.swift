@@ -119,13 +119,25 @@ private struct ExampleFields {
     ) throws(TrainingError) -> PreferenceExample.Content {
         switch (prompt, chosen, rejected) {
         case (nil, .plain(let chosen), .plain(let rejected)):
+            if let name = ["question", "instruction", "input", "query"].first(where: { self[$0] != nil }) {
+                throw fault("there is no \"prompt\", and \"\(name)\" looks like it. Rename it to \"prompt\"")
+            }
             return commonPrefix(chosen, rejected)
         case (nil, .messages(let chosen), .messages(let rejected)):
             return try commonPrefix(chosen, rejected)
         case (.plain?, .messages(let chosen), .messages(let rejected))
-        where chosen.contains(where: isPromptTurn) || rejected.contains(where: isPromptTurn):
+        where (chosen + rejected).contains { $0["role"] == "user" }:
             // The text repeats the conversation's first turn.
             return try commonPrefix(chosen, rejected)
+        case (.plain(let text)?, .messages(let chosen), .messages(let rejected)):
+            let leading = chosen.prefix(while: isPromptTurn)
+            guard leading == rejected.prefix(while: isPromptTurn) else { return .differingPrompts }
+            let prompt = leading + [["role": "user", "content": .string(text)]]
+            func exchange(_ messages: [JSONValue], _ name: String) throws(TrainingError) -> PreferenceExample.Exchange {
+                let rest = Array(messages.dropFirst(leading.count))
+                return .messages(prompt: Array(prompt), response: try following(Array(prompt), rest, name))
+            }
+            return .pair(chosen: try exchange(chosen, "chosen"), rejected: try exchange(rejected, "rejected"))
         case (_, .plain, .messages), (_, .messages, .plain):
             throw fault(
                 "\"chosen\" is \(chosen.kind) and \"rejected\" \(rejected.kind); both must be the same")
@@ -266,7 +278,9 @@ private struct ExampleFields {
         guard var message = value.object else {
             throw fault("\(name) is \(value.kind); an object with \"role\" and \"content\" is expected")
         }
+        let saysNothing = message["content"]?.isNull == true
         for member in message.members where member.value.isNull { message[member.key] = nil }
+        if saysNothing, message["role"] == "assistant", message["tool_calls"] == nil { message["content"] = "" }
         guard let role = message["role"] else {
             throw fault(
                 "\(name) has no \"role\"; found \(message.keys.prefix(8).joined(separator: ", "))")

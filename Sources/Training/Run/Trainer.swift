@@ -112,12 +112,12 @@ package final class Trainer {
                 state.unlogged = []
             }
             if !heldOut.isEmpty, isLast || settings.evaluationSteps.map(isDue) == true {
-                try observe(.evaluated(step: state.step, evaluate()))
+                try clock.leavingOut { try observe(.evaluated(step: state.step, evaluate())) }
             }
             try observe(.stepped(step: state.step, of: totalSteps))
             let stops = !isLast && shouldStop()
             if stops || isLast || settings.saveSteps.map(isDue) == true {
-                try save(state)
+                try clock.leavingOut { try save(state) }
                 try observe(.saved(step: state.step))
             }
             if stops { return false }
@@ -233,6 +233,13 @@ private struct LogClock {
     private var tokens: Int
 
     init(tokens: Int) { self.tokens = tokens }
+
+    /// The time of what is no training does not count.
+    mutating func leavingOut(_ body: () throws -> Void) rethrows {
+        let start = ContinuousClock.now
+        defer { last += ContinuousClock.now - start }
+        try body()
+    }
 
     mutating func lap(_ tokens: Int) -> Lap {
         let now = ContinuousClock.now

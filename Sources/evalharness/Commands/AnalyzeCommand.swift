@@ -9,7 +9,7 @@ struct AnalyzeCommand: AsyncParsableCommand {
         commandName: "analyze", abstract: "What a trained model's rewards and likelihoods say of held-out pairs.",
         discussion: """
             Reward accuracy with its interval, the correlation of likelihood and length, how reward and likelihood rank \
-            the same pairs, margins and lengths: the analyses of the SimPO paper. The recipe says the objective and how \
+            the same pairs, margins and lengths, and what the training took: the analyses of the SimPO paper. The recipe says the objective and how \
             the pairs become tokens.
             """)
 
@@ -28,6 +28,7 @@ struct AnalyzeCommand: AsyncParsableCommand {
 
     func run() async throws {
         var recipe = try Recipe(path: recipe)
+        let base = recipe.model
         recipe.override(model: reference, output: model, trainFiles: [], evalFiles: evalFiles)
         guard let folder = recipe.output else {
             throw EvaluationError.configuration("No model is named. Name the trained model's folder with --model.")
@@ -38,16 +39,16 @@ struct AnalyzeCommand: AsyncParsableCommand {
         // Whatever the objective trains on, the analyses compare the two rows of a pair.
         var settings = recipe.data
         settings.use = .pairs
-        let tokenizer = LoRAAdapterFile.isAdapter(folder) ? try Self.base(of: folder, recipe) : folder
+        let tokenizer = LoRAAdapterFile.isAdapter(folder) ? try Self.base(of: folder, base) : folder
         let data = try PreparedData(files: recipe.heldOutFiles, folder: tokenizer, settings: settings)
         Console.note(data.report.text)
-        var logProbs = try Self.logProbs(folder, data, recipe, threads)
+        var logProbs = try Self.logProbs(folder, base, data, recipe, threads)
         if recipe.objective.needsReference {
-            guard let base = recipe.model else {
+            guard let reference = recipe.model else {
                 throw EvaluationError.configuration(
                     "\(recipe.method) compares to a reference model, and none is named. Name it with --reference.")
             }
-            for (place, row) in try Self.logProbs(base, data, recipe, threads).enumerated() {
+            for (place, row) in try Self.logProbs(reference, base, data, recipe, threads).enumerated() {
                 logProbs[place].chosen?.reference = row.chosen?.sum
                 logProbs[place].rejected?.reference = row.rejected?.sum
             }
@@ -55,17 +56,21 @@ struct AnalyzeCommand: AsyncParsableCommand {
         let pairs = try Self.evaluated(logProbs, recipe.objective)
         let analysis = try RewardAnalysis(pairs)
         if let plots { try AnalysisPlots(analysis, pairs).write(to: plots) }
-        Console.data(json ? JSONValue.object(analysis.json).text(.indented(2)) + "\n" : analysis.table)
+        let cost = try TrainingCost(folder: folder)
+        guard json else { return Console.data(analysis.table + (cost?.line ?? "")) }
+        var object = analysis.json
+        object["training"] = cost.map { .object($0.json) } ?? .null
+        Console.data(JSONValue.object(object).text(.indented(2)) + "\n")
     }
 
-    private static func logProbs(_ folder: String, _ data: PreparedData, _ recipe: Recipe, _ threads: Int?) throws
-        -> [PairLogProbs]
-    {
+    private static func logProbs(
+        _ folder: String, _ base: String?, _ data: PreparedData, _ recipe: Recipe, _ threads: Int?
+    ) throws -> [PairLogProbs] {
         guard let kernels = Kernels(pool: ThreadPool(threadCount: threads)) else {
             preconditionFailure("plain C runs everywhere")
         }
         let isAdapter = LoRAAdapterFile.isAdapter(folder)
-        let checkpoint = try Checkpoint(folder: isAdapter ? base(of: folder, recipe) : folder)
+        let checkpoint = try Checkpoint(folder: isAdapter ? Self.base(of: folder, base) : folder)
         try data.check(for: checkpoint.configuration, in: checkpoint.folder)
         var adapters: (store: ParameterStore, lora: LoRAScale)?
         if isAdapter {
@@ -80,14 +85,15 @@ struct AnalyzeCommand: AsyncParsableCommand {
         ).flatMap(model.logProbs)
     }
 
-    /// The recipe's base, or the one that the adapter names.
-    private static func base(of adapter: String, _ recipe: Recipe) throws -> String {
-        let named = try LoRAAdapterFile.base(of: adapter)
-        guard let base = recipe.model ?? named else {
+    /// The base that the adapter names, or where there is no such folder the recipe's.
+    private static func base(of adapter: String, _ recipes: String?) throws -> String {
+        if let named = try LoRAAdapterFile.base(of: adapter), Files.isFolder(named) { return named }
+        guard let recipes else {
             throw EvaluationError.configuration(
-                "\(adapter) is an adapter, and no base is named. Name it with --reference.")
+                "\(adapter) is an adapter, and the base that it names is not here. Write model_name_or_path into the "
+                    + "recipe.")
         }
-        return base
+        return recipes
     }
 
     /// Fine-tuning has no reward: its average log-probability stands for one.
@@ -161,6 +167,12 @@ extension RewardAnalysis {
             "margin_histogram": .array(marginHistogram.map(\.json)),
             "margins_by_length_difference": .array(marginsByLengthDifference.map(\.json)),
         ]
+    }
+}
+
+extension TrainingCost {
+    fileprivate var line: String {
+        "training              \((seconds * 10).rounded() / 10) s for \(steps) steps, \(peakBytes >> 20) MiB at most\n"
     }
 }
 

@@ -26,14 +26,16 @@ struct MergeAdapterCommand: ParsableCommand {
             throw EvaluationError.missingInput(
                 "There is no checkpoint folder \(base), which \(adapter) belongs to. Name it with --model.")
         }
+        try ModelFolder.check(output, takes: .model, inputs: [base, adapter])
         let checkpoint = try Checkpoint(folder: base)
         let file = try LoRAAdapterFile(folder: adapter, for: checkpoint.configuration)
         let weights = try ParameterStore(checkpoint, isTrained: false)
         file.settings.merge(file.store, into: weights, pool: ThreadPool(threadCount: threads))
+        let card = BaseCard(folder: base).frontMatter(isAdapter: false, tags: ["evalharness"])
         let names = "\(Files.name(of: base)) with the adapter \(Files.name(of: adapter))"
         try ModelFolder(path: output, base: base).write(
             weights, as: checkpoint.storedDataType == .bf16 ? .bf16 : .f32, storedNames: checkpoint.storedNames,
-            endTokens: checkpoint.generationEndTokens, card: "# \(names)\n\nMerged by evalharness.\n")
+            endTokens: checkpoint.generationEndTokens, card: "\(card)\n\n# \(names)\n\nMerged by evalharness.\n")
         Console.data("\(output)\n")
     }
 }

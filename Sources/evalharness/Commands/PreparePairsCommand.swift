@@ -66,6 +66,9 @@ struct PreparePairsCommand: AsyncParsableCommand {
             OnPolicyPairs.Candidates(prompt: $0.prompt, outputs: [], scores: nil)
         }
         let pairs = OnPolicyPairs(candidates + withoutOutputs)
+        guard !pairs.pairs.isEmpty else {
+            throw EvaluationError.badData("No prompt makes a pair, and \(output) is not written: \(pairs.summary)")
+        }
         _ = try Files.write(Array(pairs.lines.utf8), to: output)
         Console.note(pairs.summary)
     }

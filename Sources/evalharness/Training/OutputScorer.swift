@@ -29,7 +29,7 @@ enum OutputScorer {
             )
         }
         let opened = try ExecChatModel(program: program, maxConcurrentRequests: options.concurrency ?? 4)
-        return .program(OpenModel.recorded(opened, store: store, options: options))
+        return .program(OpenModel.recorded(ScoringProgram(program: opened), store: store, options: options))
     }
 
     /// The most requests that ranking `count` outputs takes.
@@ -69,18 +69,9 @@ enum OutputScorer {
         return try sampled.map { _, outputs in
             defer { rest = rest.dropFirst(outputs.count) }
             let own = rest.prefix(outputs.count)
-            return own.contains(nil) ? nil : try own.compactMap { try $0.map(number) }
+            let scores = own.compactMap { $0.flatMap(ScoringProgram.number) }
+            return scores.count == outputs.count ? scores : nil
         }
-    }
-
-    private func number(_ text: String) throws -> Double {
-        let words = text.split(whereSeparator: \.isWhitespace)
-        guard words.count == 1, let value = Double(words[0]), value.isFinite else {
-            throw EvaluationError.badData(
-                "The scorer answered \"\(text.prefix(60))\", and a number is expected. Mend the program, and run the "
-                    + "same command again: the samples are kept.")
-        }
-        return value
     }
 
     private func qualities(
@@ -124,6 +115,31 @@ enum OutputScorer {
             defer { rest = rest.dropFirst(round.pairs.count) }
             return round.scores(Array(rest.prefix(round.pairs.count)))
         }
+    }
+}
+
+/// A program whose answers are numbers. Another answer is a request that failed: it is not kept, and asked again.
+private struct ScoringProgram: ChatModel {
+    let program: ExecChatModel
+
+    var name: String { program.name }
+    var fingerprint: String { program.fingerprint }
+    var maxConcurrentRequests: Int { program.maxConcurrentRequests }
+
+    func complete(_ request: ChatRequest) async throws -> Completion {
+        let completion = try await program.complete(request)
+        guard ScoringProgram.number(completion.text) != nil else {
+            throw ModelFailure.requestFailed(
+                "the scorer answered \"\(completion.text.prefix(60))\", and a number is expected. Mend the program, and "
+                    + "run the same command again: samples and numbers are kept.")
+        }
+        return completion
+    }
+
+    static func number(_ text: String) -> Double? {
+        let words = text.split(whereSeparator: \.isWhitespace)
+        guard words.count == 1, let value = Double(words[0]), value.isFinite else { return nil }
+        return value
     }
 }
 

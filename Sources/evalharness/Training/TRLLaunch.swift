@@ -31,7 +31,8 @@ struct TRLOptions: ParsableArguments {
         let code = try ChildCommand(words: words).run().code
         if code != 0 {
             Console.error("TRL ended with code \(code). Its last lines say why; \(run) is kept.")
-            throw ExitCode(code)
+            // Its 1 is no verdict of ours; what a signal ended can be started again.
+            throw ExitCode(code > 128 ? 75 : 69)
         }
     }
 }

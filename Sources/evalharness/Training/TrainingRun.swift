@@ -159,7 +159,9 @@ struct TrainingRun {
             throw EvaluationError.configuration(
                 "\(recipe.path) has no output_dir. Name the trained model's folder there, or with --output.")
         }
+        try checkOutput(output)
         try TrainingFiles.makeFolder(output)
+        let clock = ContinuousClock.now
         let model = try makeModel()
         let store = model.adapters ?? model.weights
         let checkpoints = TrainerCheckpoints(folder: output, limit: recipe.savedCheckpoints)
@@ -183,6 +185,7 @@ struct TrainingRun {
         Console.note(
             "\(recipe.objective.formula)\n\(state.step > 0 ? "Goes on after step \(state.step). " : "")"
                 + "\(examples.count) examples, \(trainer.totalSteps) steps.")
+        let first = state.step
         let log = try MetricsLog(folder: output, resumingAt: state.step > 0 ? state.step : nil)
         let bar = ProgressBar("Training", total: trainer.totalSteps, isEnabled: showsProgress)
         let isDone = try trainer.run(
@@ -195,10 +198,19 @@ struct TrainingRun {
                 }
             })
         guard isDone else { throw Interrupted(done: trainer.state.step, total: trainer.totalSteps) }
+        if trainer.totalSteps > first {
+            let seconds = (ContinuousClock.now - clock) / .seconds(1)
+            try TrainingCost(seconds: seconds, steps: trainer.totalSteps - first).write(to: output)
+        }
         let metrics = try log.ends()
         noteFall(from: metrics.first, to: metrics.last)
         try write(model, to: output, metrics.last, metrics.heldOut, steps: trainer.totalSteps)
         return metrics.last + metrics.heldOut
+    }
+
+    private func checkOutput(_ output: String) throws {
+        let leavesAdapter = recipe.lora != nil && !recipe.mergesAdapter
+        try ModelFolder.check(output, takes: leavesAdapter ? .adapter : .model, inputs: [base.folder])
     }
 
     /// Chosen responses that became less likely: by the reference where there is one, else by averages a token. Sums of
@@ -228,6 +240,7 @@ struct TrainingRun {
             throw EvaluationError.configuration(
                 "TRL begins from a checkpoint with weights and leaves an output_dir: \(recipe.path) lacks one of them.")
         }
+        try checkOutput(output)
         try TrainingFiles.makeFolder(output)
         if recipe.gradients == .bf16 {
             Console.note("gradient_dtype is for training here: TRL sums gradients in its weights' type.")
@@ -239,8 +252,8 @@ struct TrainingRun {
         if let lora = recipe.lora {
             adapter = absolute("\(output)/trl/adapter")
             try LoRAAdapterFile.write(
-                try lora.makeStore(for: base.configuration, seed: recipe.seed), lora, base: base.folder,
-                to: "\(output)/trl/adapter")
+                try lora.makeStore(for: base.configuration, seed: recipe.seed), lora,
+                base: absolute(base.folder), to: "\(output)/trl/adapter")
         }
         return try TRLHandover(
             settings: recipe.settings, examples: examples(training), model: absolute(base.folder),
@@ -334,18 +347,22 @@ struct TrainingRun {
 
     private func write(
         _ model: TrainableModel, to output: String, _ line: [(name: String, value: Double)],
-        _ heldOut: [(name: String, value: Double)], steps: Int
+        _ heldOutLine: [(name: String, value: Double)], steps: Int
     ) throws {
+        let sources =
+            training.files.map { (Files.name(of: $0.path), $0.sha256) }
+            + (heldOut?.files ?? []).map { ("\(Files.name(of: $0.path)), held out", $0.sha256) }
         let card = ModelCard(
-            base: Files.name(of: base.folder), method: recipe.method, formula: recipe.objective.formula,
-            recipe: recipe.text, data: training.files.map { (Files.name(of: $0.path), $0.sha256) },
+            base: BaseCard(folder: base.folder), isAdapter: recipe.lora != nil && !recipe.mergesAdapter,
+            method: recipe.method, formula: recipe.objective.formula, recipe: recipe.text, data: sources,
             examples: training.pairs.count, steps: steps, precision: recipe.precision.rawValue, metrics: line,
-            heldOut: heldOut)
+            heldOut: heldOutLine)
         try TrainingFiles.write(Array(recipe.text.utf8), to: "\(output)/recipe.yaml")
-        try TrainingFiles.write(
-            JSONValue.object(training.report.json).serialized(.indented(2)), to: "\(output)/data_report.json")
+        var report = training.report.json
+        report["held_out"] = heldOut.map { .object($0.report.json) }
+        try TrainingFiles.write(JSONValue.object(report).serialized(.indented(2)), to: "\(output)/data_report.json")
         if let adapters = model.adapters, let lora = recipe.lora, !recipe.mergesAdapter {
-            try LoRAAdapterFile.write(adapters, lora, base: base.folder, to: output)
+            try LoRAAdapterFile.write(adapters, lora, base: absolute(base.folder), to: output)
             try TrainingFiles.write(Array(card.text.utf8), to: "\(output)/README.md")
             return
         }
