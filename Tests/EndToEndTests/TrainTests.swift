@@ -285,6 +285,8 @@ import Testing
         #expect(run.errorText.contains("line 1"), "\(run.errorText)")
         #expect(try await space.command(train("bad", "--train-files", space.path("none.jsonl"))).run().status == 66)
         #expect(try await space.command(train("bad", "--model", space.path("none"))).run().status == 66)
+        let failed = try await space.command(train("trl", "--engine", "trl", "--python", "false")).run()
+        #expect(failed.status == 69 && failed.errorText.contains("code 1"), "\(failed.errorText)")
     }
 
     @Test func `A beta of DPO's size and chosen answers that become less likely are remarked on`() async throws {

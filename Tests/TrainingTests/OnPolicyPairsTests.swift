@@ -120,6 +120,23 @@ import Training
                     rejected: .messages(prompt: [.turn("user", "p")], response: [.turn("assistant", "x")])))
     }
 
+    @Test func `A file with conversations has every prompt as a list`() throws {
+        let conversation = OnPolicyPairs.Prompt(messages: [Message(role: .system, content: "s"), .user("u")])
+        let pairs = OnPolicyPairs([
+            candidates(["x", "y"], [0, 1]), .init(prompt: conversation, outputs: ["x", "y"], scores: [0, 1]),
+        ])
+        let lines = try JSONValue.parseLines(Array(pairs.lines.utf8))
+        #expect(lines.map { $0["prompt"]?.array?.count } == [1, 2])
+        #expect(lines.map { $0["chosen"] } == [[.turn("assistant", "y")], [.turn("assistant", "y")]])
+        let folder = try TemporaryFolder()
+        let examples = try PreferenceExample.read(try folder.write(pairs.lines, "pairs.jsonl"))
+        #expect(
+            examples.first?.content
+                == .pair(
+                    chosen: .messages(prompt: [.turn("user", "p")], response: [.turn("assistant", "y")]),
+                    rejected: .messages(prompt: [.turn("user", "p")], response: [.turn("assistant", "x")])))
+    }
+
     @Test(arguments: [
         (
             #"{"text": "a"}"#, #"line 1: "prompt" should be a text or a list of messages, and is missing"#

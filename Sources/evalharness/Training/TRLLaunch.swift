@@ -22,7 +22,8 @@ struct TRLOptions: ParsableArguments {
 
     /// Runs the program and waits for its end; what it prints goes where ours goes.
     ///
-    /// - Throws: `EvaluationError.missingInput` where there is no such program, `ExitCode` where it fails.
+    /// - Throws: `EvaluationError.missingInput` where there is no such program, `ExitCode` where it fails: 69, or as a shell
+    ///   says it where a signal ended it.
     func start(_ program: String, run: String) throws {
         var words = launcher.map { $0.split(separator: " ").map(String.init) } ?? [python]
         if processes > 1 { words += ["-m", "torch.distributed.run", "--nproc-per-node", "\(processes)"] }
@@ -31,8 +32,8 @@ struct TRLOptions: ParsableArguments {
         let code = try ChildCommand(words: words).run().code
         if code != 0 {
             Console.error("TRL ended with code \(code). Its last lines say why; \(run) is kept.")
-            // Its 1 is no verdict of ours; what a signal ended can be started again.
-            throw ExitCode(code > 128 ? 75 : 69)
+            // Its 1 is no verdict of ours.
+            throw ExitCode(code > 128 ? code : 69)
         }
     }
 }
