@@ -19,12 +19,8 @@ struct AnalyzeCommand: AsyncParsableCommand {
     @Option(parsing: .upToNextOption, help: "Held-out pairs; the recipe's eval_files when left out.")
     var evalFiles: [String] = []
     @Option(help: "A folder for plots, as SVG.") var plots: String?
-    @Option(help: "Threads; all cores when left out.") var threads: Int?
+    @OptionGroup var threading: ThreadOptions
     @Flag(help: "JSON instead of a table.") var json = false
-
-    mutating func validate() throws {
-        if let threads, !(1...1_024).contains(threads) { throw ValidationError("--threads takes 1 to 1024.") }
-    }
 
     func run() async throws {
         var recipe = try Recipe(path: recipe)
@@ -42,13 +38,13 @@ struct AnalyzeCommand: AsyncParsableCommand {
         let tokenizer = LoRAAdapterFile.isAdapter(folder) ? try Self.base(of: folder, base) : folder
         let data = try PreparedData(files: recipe.heldOutFiles, folder: tokenizer, settings: settings)
         Console.note(data.report.text)
-        var logProbs = try Self.logProbs(folder, base, data, recipe, threads)
+        var logProbs = try Self.logProbs(folder, base, data, recipe, threading.threads)
         if recipe.objective.needsReference {
             guard let reference = recipe.model else {
                 throw EvaluationError.configuration(
                     "\(recipe.method) compares to a reference model, and none is named. Name it with --reference.")
             }
-            for (place, row) in try Self.logProbs(reference, base, data, recipe, threads).enumerated() {
+            for (place, row) in try Self.logProbs(reference, base, data, recipe, threading.threads).enumerated() {
                 logProbs[place].chosen?.reference = row.chosen?.sum
                 logProbs[place].rejected?.reference = row.rejected?.sum
             }

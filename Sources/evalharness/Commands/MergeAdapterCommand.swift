@@ -11,11 +11,7 @@ struct MergeAdapterCommand: ParsableCommand {
     @Argument(help: "The adapter's folder.") var adapter: String
     @Option(help: "The checkpoint that it belongs to; the one that the adapter names when left out.") var model: String?
     @Option(help: "The folder that the merged model goes to.") var output: String
-    @Option(help: "Threads; all cores when left out.") var threads: Int?
-
-    mutating func validate() throws {
-        if let threads, !(1...1_024).contains(threads) { throw ValidationError("--threads takes 1 to 1024.") }
-    }
+    @OptionGroup var threading: ThreadOptions
 
     func run() throws {
         let named = try LoRAAdapterFile.base(of: adapter)
@@ -30,7 +26,7 @@ struct MergeAdapterCommand: ParsableCommand {
         let checkpoint = try Checkpoint(folder: base)
         let file = try LoRAAdapterFile(folder: adapter, for: checkpoint.configuration)
         let weights = try ParameterStore(checkpoint, isTrained: false)
-        file.settings.merge(file.store, into: weights, pool: ThreadPool(threadCount: threads))
+        file.settings.merge(file.store, into: weights, pool: ThreadPool(threadCount: threading.threads))
         let card = BaseCard(folder: base).frontMatter(isAdapter: false, tags: ["evalharness"])
         let names = "\(Files.name(of: base)) with the adapter \(Files.name(of: adapter))"
         try ModelFolder(path: output, base: base).write(

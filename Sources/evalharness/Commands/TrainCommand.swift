@@ -25,21 +25,17 @@ struct TrainRecipeCommand: AsyncParsableCommand {
     @Option(help: "The folder that the trained model goes to.") var output: String?
     @Option(parsing: .upToNextOption, help: "Files to train on: JSON Lines.") var trainFiles: [String] = []
     @Option(parsing: .upToNextOption, help: "Held-out files.") var evalFiles: [String] = []
-    @Option(help: "Threads; all cores when left out.") var threads: Int?
+    @OptionGroup var threading: ThreadOptions
     @Flag(help: "Read and render the data, say what would be done and what memory it takes, and stop.")
     var dryRun = false
     @Flag(help: "No progress on stderr.") var noProgress = false
     @Flag(help: "The last metrics as JSON on standard output.") var json = false
     @OptionGroup var trl: TRLOptions
 
-    mutating func validate() throws {
-        if let threads, !(1...1_024).contains(threads) { throw ValidationError("--threads takes 1 to 1024.") }
-    }
-
     func run() async throws {
         var recipe = try Recipe(path: recipe)
         recipe.override(model: model, output: output, trainFiles: trainFiles, evalFiles: evalFiles)
-        let run = try TrainingRun(recipe, threads: threads, showsProgress: !noProgress)
+        let run = try TrainingRun(recipe, threads: threading.threads, showsProgress: !noProgress)
         if dryRun { return Console.data(run.plan) }
         if trl.isTRL {
             let files = try run.handOver()
